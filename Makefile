@@ -20,8 +20,9 @@ FUZZ_SECONDS ?= 60
 ARGS ?=
 
 Q := $(if $(V),,@)
-say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
+say = $(if $(V),@:,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
+MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .SUFFIXES:
 .DELETE_ON_ERROR:
