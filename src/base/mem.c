@@ -1,0 +1,228 @@
+/* The heap, see mem.h. With jemalloc its own statistics say how much is held, so nothing is counted per call; without it
+ * a counter is kept, which is slower but only met in sanitizer builds. */
+#include "base/mem.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/pages.h"
+
+#ifndef VS_NO_JEMALLOC
+#include <jemalloc/jemalloc.h>
+
+/* Read by jemalloc before main(). A background thread returns unused pages, so that no thread of ours pays for it. */
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0,metadata_thp:auto";
+#else
+static atomic_size_t counted;
+#endif
+
+static atomic_size_t peak;
+
+static void __attribute__((noreturn)) out_of_memory(size_t size)
+{
+    char text[96];
+    int n = snprintf(text, sizeof(text), "vecstore: out of memory (%zu bytes were asked for)\n", size);
+    if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
+        abort();
+    abort();
+}
+
+#ifndef VS_NO_JEMALLOC
+
+void *mem_try_alloc(size_t size)
+{
+    return malloc(size ? size : 1);
+}
+
+void *mem_try_zalloc(size_t size)
+{
+    return calloc(1, size ? size : 1);
+}
+
+void *mem_try_realloc(void *ptr, size_t size)
+{
+    return realloc(ptr, size ? size : 1);
+}
+
+void mem_free(void *ptr)
+{
+    free(ptr);
+}
+
+size_t mem_size(const void *ptr)
+{
+    return ptr ? sallocx(ptr, 0) : 0;
+}
+
+static size_t read_stat(const char *name)
+{
+    size_t value = 0, len = sizeof(value);
+    return mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
+}
+
+static void read_heap(struct mem_stats *out)
+{
+    uint64_t epoch = 1;
+    mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+    out->heap = read_stat("stats.allocated");
+    out->active = read_stat("stats.active");
+    out->resident = read_stat("stats.resident");
+    out->retained = read_stat("stats.retained");
+}
+
+void mem_purge(void)
+{
+    char name[40];
+    snprintf(name, sizeof(name), "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
+    mallctl(name, NULL, NULL, NULL, 0);
+}
+
+const char *mem_allocator_name(void)
+{
+#define TEXT_OF(x) #x
+#define NAME_OF(a, b, c) "jemalloc-" TEXT_OF(a) "." TEXT_OF(b) "." TEXT_OF(c)
+    return NAME_OF(JEMALLOC_VERSION_MAJOR, JEMALLOC_VERSION_MINOR, JEMALLOC_VERSION_BUGFIX);
+}
+
+#else /* the C library's heap */
+
+static void *count(void *ptr)
+{
+    if (ptr)
+        atomic_fetch_add_explicit(&counted, malloc_usable_size(ptr), memory_order_relaxed);
+    return ptr;
+}
+
+void *mem_try_alloc(size_t size)
+{
+    return count(malloc(size ? size : 1));
+}
+
+void *mem_try_zalloc(size_t size)
+{
+    return count(calloc(1, size ? size : 1));
+}
+
+void *mem_try_realloc(void *ptr, size_t size)
+{
+    size_t before = mem_size(ptr);
+    void *out = realloc(ptr, size ? size : 1);
+    if (out)
+        atomic_fetch_sub_explicit(&counted, before, memory_order_relaxed);
+    return count(out);
+}
+
+void mem_free(void *ptr)
+{
+    atomic_fetch_sub_explicit(&counted, mem_size(ptr), memory_order_relaxed);
+    free(ptr);
+}
+
+size_t mem_size(const void *ptr)
+{
+    return ptr ? malloc_usable_size((void *)ptr) : 0;
+}
+
+static void read_heap(struct mem_stats *out)
+{
+    out->heap = atomic_load_explicit(&counted, memory_order_relaxed);
+}
+
+void mem_purge(void)
+{
+    malloc_trim(0);
+}
+
+const char *mem_allocator_name(void)
+{
+    return "libc";
+}
+
+#endif
+
+void *mem_alloc(size_t size)
+{
+    void *ptr = mem_try_alloc(size);
+    if (!ptr)
+        out_of_memory(size);
+    return ptr;
+}
+
+void *mem_zalloc(size_t size)
+{
+    void *ptr = mem_try_zalloc(size);
+    if (!ptr)
+        out_of_memory(size);
+    return ptr;
+}
+
+void *mem_realloc(void *ptr, size_t size)
+{
+    void *out = mem_try_realloc(ptr, size);
+    if (!out)
+        out_of_memory(size);
+    return out;
+}
+
+char *mem_strndup(const char *text, size_t len)
+{
+    size_t size;
+    if (!mem_add(len, 1, &size))
+        out_of_memory(len);
+    char *out = mem_alloc(size);
+    if (len)
+        memcpy(out, text, len);
+    out[len] = 0;
+    return out;
+}
+
+void *mem_aligned(size_t alignment, size_t size)
+{
+    void *ptr = NULL;
+    if (size == 0)
+        size = alignment;
+    if (posix_memalign(&ptr, alignment, size) != 0)
+        out_of_memory(size);
+    memset(ptr, 0, size);
+#ifdef VS_NO_JEMALLOC
+    count(ptr);
+#endif
+    return ptr;
+}
+
+static size_t read_rss(void)
+{
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = 0;
+    unsigned long total, resident;
+    if (sscanf(text, "%lu %lu", &total, &resident) != 2)
+        return 0;
+    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void mem_stats_read(struct mem_stats *out)
+{
+    *out = (struct mem_stats){0};
+    read_heap(out);
+    out->pages = pages_used();
+    out->used = out->heap + out->pages;
+    out->rss = read_rss();
+    size_t top = atomic_load_explicit(&peak, memory_order_relaxed);
+    while (out->used > top &&
+           !atomic_compare_exchange_weak_explicit(&peak, &top, out->used, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+    out->peak = out->used > top ? out->used : top;
+}

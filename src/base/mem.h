@@ -1,0 +1,50 @@
+/* Memory: one door to the heap, with the two kinds of failure kept apart.
+ *
+ * mem_alloc and friends are for what is small and bounded by the program: exhaustion aborts with a message.
+ * mem_try_* are for sizes that a client, a file or the data set chooses: they return NULL. Both come from jemalloc
+ * (from the C library when built with VS_NO_JEMALLOC, as the sanitizer builds are). Any thread. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+void *mem_alloc(size_t size);                 /* uninitialised */
+void *mem_zalloc(size_t size);                /* zeroed */
+void *mem_realloc(void *ptr, size_t size);
+char *mem_strndup(const char *text, size_t len); /* NUL-terminated copy */
+void *mem_try_alloc(size_t size);
+void *mem_try_zalloc(size_t size);
+void *mem_try_realloc(void *ptr, size_t size);
+void *mem_aligned(size_t alignment, size_t size); /* zeroed, aborts on exhaustion; freed by mem_free */
+void mem_free(void *ptr);                     /* NULL is fine */
+size_t mem_size(const void *ptr);             /* usable bytes of a block; an estimate without jemalloc */
+
+/* a * b and a + b, or false (and *out untouched) when it does not fit. */
+static inline int mem_mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline int mem_add(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+/* Counters for INFO and MEMORY. `used` is what the program holds: the heap plus pages.h. */
+struct mem_stats {
+    size_t used;        /* bytes allocated by the program: heap + pages */
+    size_t heap;        /* of it: through mem_* */
+    size_t pages;       /* of it: through pages.h */
+    size_t peak;        /* highest `used` seen by a call of mem_stats_read */
+    size_t active;      /* the allocator's active pages, 0 when unknown */
+    size_t resident;    /* the allocator's resident pages, 0 when unknown */
+    size_t retained;    /* address space kept by the allocator, 0 when unknown */
+    size_t rss;         /* resident set of the process */
+};
+void mem_stats_read(struct mem_stats *out);
+/* Hands free pages back to the system (MEMORY PURGE). */
+void mem_purge(void);
+/* "jemalloc-5.3.0" or "libc". */
+const char *mem_allocator_name(void);
+
+#endif
