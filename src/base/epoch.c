@@ -6,7 +6,7 @@
  * cannot meet the object that is about to be freed. A late announcement of an old epoch only delays reclaiming.
  * Leaving is a release store, so what a reader read happens before the free that follows the owner's look.
  *
- * Retired items form a queue in order of their epochs; the global epoch moves on only when the queue's head needs it. */
+ * Retired items form a queue in order of their epochs; the global epoch moves on at every reclaiming that finds some. */
 #include "base/epoch.h"
 
 #include <assert.h>

@@ -27,7 +27,8 @@ struct pool_task {
     void (*run)(struct pool_task *task, unsigned worker);  /* worker: 0..threads-1 */
 };
 
-/* `threads` 0 is legal: submitted tasks then run inside pool_drain() on the caller's thread, as worker 0. */
+/* `threads` 0 is legal: submitted tasks then run inside pool_drain() on the caller's thread, as worker 0.
+ * NULL when the system gives no thread. */
 struct pool *pool_new(unsigned threads, const char *name);
 /* Waits for queued tasks to end, then for the threads. */
 void pool_free(struct pool *p);
