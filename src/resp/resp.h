@@ -36,28 +36,37 @@ enum resp_result {
     RESP_ERROR     /* protocol error: `error` holds the line to send (without "-" and CRLF), then close */
 };
 
-/* State of one connection's input. Zero-initialised is valid. */
+/* State of one connection's input. Zero-initialised is valid. Positions count from where the command under way begins.
+ *
+ *   | empty lines, empty arrays | *2\r\n | $3\r\n | GET\r\n | $1 ...
+ *   0                           start                      pos  scan                                                  */
 struct resp_reader {
-    size_t pos;            /* bytes of the input examined in the command under way */
-    long args_left;        /* of a multibulk command under way: -1 before its header */
-    bool started;
-    size_t bulk_len;       /* of the bulk under way */
+    size_t start;          /* empty lines and arrays before it: they leave the input together with the command */
+    size_t pos;            /* first byte not yet understood */
+    size_t scan;           /* of a line under way: how far its end has been sought */
+    bool started;          /* the header of a multibulk command has been read */
     bool in_bulk;
-    struct resp_arg *argv; /* arguments found; `data` as offsets while the command is not whole */
+    long long args_left;   /* of a multibulk command under way */
+    size_t bulk_len;       /* of the bulk under way */
+    struct resp_arg *argv; /* arguments found; `data` holds offsets while the command is not whole */
     size_t argc, argv_cap;
-    size_t need;
+    size_t need;           /* on RESP_MORE: at least so many bytes are missing */
     char error[128];
     struct buf unquoted;   /* inline commands: their unescaped arguments */
 };
 
 void resp_reader_release(struct resp_reader *r);
-/* Looks for the next command in data[0..len), which begins where the last command ended. On RESP_COMMAND, *used is how many bytes it took;
- * r->argv/argc stand until the next call and point into `data` (or into r->unquoted). An empty line or empty array is skipped. */
+/* Looks for the next command in data[0..len), which begins where the last command ended: after RESP_MORE the caller comes again
+ * with the same bytes (they may have moved) and more behind them. On RESP_COMMAND, *used is how many bytes it took;
+ * r->argv/argc stand until the next call and point into `data` (or into r->unquoted). An empty line or empty array is skipped
+ * and counted in the *used of the command after it; 64 KiB (inline_max) of nothing else is an error. After RESP_ERROR the
+ * reader answers nothing but the same error. */
 enum resp_result resp_read(struct resp_reader *r, const char *data, size_t len, const struct resp_limits *limits,
                            bool authenticated, size_t *used);
 
 /* Splits one line by Redis' inline / configuration-file quoting rules ("..." with \xHH \n \r \t \b \a \\ \", '...' with \').
- * Unescaped arguments are appended to `store`, slices point into it (valid until it changes). -1: unbalanced quotes. */
+ * Unescaped arguments are appended to `store`, slices point into it (valid until it changes); argv grows as needed and
+ * is freed with mem_free. The number of arguments, or -1: unbalanced quotes. */
 long resp_split_line(const char *line, size_t len, struct buf *store, struct resp_arg **argv, size_t *argv_cap);
 
 /* ---- replies ---- */
@@ -79,8 +88,13 @@ void resp_map(struct resp_writer *w, size_t pairs);                     /* RESP2
 void resp_set(struct resp_writer *w, size_t n);                         /* RESP2: array */
 void resp_push(struct resp_writer *w, size_t n);                        /* RESP2: array */
 void resp_bool(struct resp_writer *w, bool b);                          /* RESP2: 1 / 0 */
-void resp_double(struct resp_writer *w, double d);                      /* shortest that reads back, <= 17 digits; RESP2: bulk; inf, -inf, nan */
+void resp_double(struct resp_writer *w, double d);                      /* resp_format_double; RESP2: bulk */
 void resp_verbatim(struct resp_writer *w, const char *format3, const void *data, size_t len); /* "txt"; RESP2: bulk */
+
+/* The shortest decimal that reads back as `d`, at most 17 digits: 0.5, 1, 0.9992150366306305, 1e-07, inf, -inf, nan. Not NUL-terminated;
+ * returns its length. */
+#define RESP_DOUBLE_MAX 32
+size_t resp_format_double(double d, char out[RESP_DOUBLE_MAX]);
 
 /* Case-insensitive comparison of an argument with a lower- or upper-case word. */
 bool resp_is(const struct resp_arg *a, const char *word);
