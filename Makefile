@@ -83,7 +83,7 @@ arch_of = $(if $(filter src/vec/%avx512.c src/vec/%avx512vnni.c,$(1)),$(ARCH_avx
 # ---- dependencies ----------------------------------------------------------------------------------------------------
 
 # $(BUILD)/deps.mk holds the flags of the libraries. Making it installs what is missing, then make starts over with it.
-PKGS := libevent_core libevent_extra libevent_pthreads jemalloc libzstd libxxhash hiredis libsystemd
+PKGS := libevent_core libevent_extra libevent_pthreads jemalloc libzstd libxxhash jansson hiredis libsystemd
 QUIET_GOALS := help clean distclean layers install-deps
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(QUIET_GOALS),$(MAKECMDGOALS)),all),)
 include $(BUILD)/deps.mk
@@ -104,7 +104,7 @@ $(BUILD)/.deps-bench: deps/install.sh
 
 ENGINE_LIBS := $(if $(SAN),,$(LIBS_jemalloc)) $(LIBS_libzstd) $(LIBS_libxxhash) -lm -lpthread
 EVENT_LIBS  := $(LIBS_libevent_core) $(LIBS_libevent_extra) $(LIBS_libevent_pthreads)
-SERVER_LIBS := $(EVENT_LIBS) $(LIBS_libsystemd) $(ENGINE_LIBS)
+SERVER_LIBS := $(EVENT_LIBS) $(LIBS_libsystemd) $(LIBS_jansson) $(ENGINE_LIBS)
 LINK_FLAGS   = $(SAN_FLAGS) -Wl,--as-needed $(LDFLAGS)
 
 # ---- objects ---------------------------------------------------------------------------------------------------------

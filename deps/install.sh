@@ -24,6 +24,7 @@ need_build() {
     need libjemalloc-dev have_pkgconfig jemalloc
     need libzstd-dev have_pkgconfig libzstd
     need libxxhash-dev have_pkgconfig libxxhash
+    need libjansson-dev have_pkgconfig jansson
     need libsystemd-dev have_pkgconfig libsystemd
     need libhiredis-dev have_pkgconfig hiredis
 }
