@@ -73,7 +73,7 @@ redisReply *reply_any_at(const char *file, int line, redisContext *c, const char
 
 redisReply *reply_argv_at(const char *file, int line, redisContext *c, int argc, const char *const *argv, const size_t *lens)
 {
-    return checked(file, line, c, argv[0], redisCommandArgv(c, argc, (const char **)argv, lens));
+    return checked(file, line, c, argv[0], redisCommandArgv(c, argc, (const char **)(uintptr_t)argv, lens));
 }
 
 static void expect_text(const char *file, int line, const char *fmt, redisReply *r, int type, const char *expected)

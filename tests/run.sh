@@ -1,0 +1,173 @@
+#!/bin/bash
+# Runs the tests that `make test` has built, and what else must hold: the programs, the same under sanitizers, the checks of
+# tests/check, a short fuzzing. One line a program; its output only when it failed. The last line: `N passed, N failed`.
+#
+# Environment: BUILD (build), TESTS (only programs whose name contains it, and nothing else), TEST_TIMEOUT (seconds a
+# program, 120), FUZZ_TIME (seconds a fuzz target, 10), MAKE, CI_SKIP_SANITIZERS=1 (programs, checks and fuzzing alone).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+build=${BUILD:-build}
+wanted=${TESTS:-}
+limit=${TEST_TIMEOUT:-120}
+fuzz_time=${FUZZ_TIME:-10}
+make="${MAKE:-make} --no-print-directory"
+# Without a jobserver of the make that called, use all cores.
+[[ ${MAKEFLAGS:-} == *jobserver* ]] || make="$make -j$(nproc)"
+passed=0
+failed=0
+failures=()
+
+export CMOCKA_MESSAGE_OUTPUT=STDOUT
+export LC_ALL=C
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1:strict_string_checks=1
+export UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
+unset VECSTORE_TEST_QUICK
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/vecstore-tests-XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+export TMPDIR=$scratch
+
+line() { # line VERDICT NAME COUNT MILLISECONDS
+    printf '  %-6s %-44s %5s %8.2f s\n' "$1" "$2" "$3" "$(($4 / 10))e-2"
+}
+
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+
+# counted NAME OUTPUT-FILE STATUS MILLISECONDS: adds up what a cmocka program printed. Every test that neither passed nor was
+# skipped counts as failed; a program that ended badly counts at least one.
+counted() {
+    local name=$1 output=$2 status=$3 ms=$4 ok bad ran
+    ok=$(grep -c '^\[       OK \] ' "$output")
+    bad=$(grep -cE '^\[  FAILED  \] [^0-9]|^\[  ERROR   \] [^-]' "$output")
+    ran=$(sed -n 's/^\[==========\] .*Running \([0-9]*\) test.*/\1/p' "$output" | awk '{n += $1} END {print n + 0}')
+    # cmocka lists failed tests again at the end.
+    if grep -q 'FAILED TEST(S)' "$output"; then
+        bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST(S).*/\1/p' "$output" | awk '{n += $1} END {print n + 0}')
+    fi
+    if [ "$status" -eq 0 ] && [ "$ran" -eq 0 ]; then
+        status=no-tests
+    fi
+    if [ "$status" != 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    if [ "$bad" -eq 0 ]; then
+        line ok "$name" "$ok" "$ms"
+        return
+    fi
+    line FAILED "$name" "$bad" "$ms"
+    failures+=("$name")
+    case $status in
+        124 | 137) echo "    ended after $limit s" ;;
+        no-tests) echo "    ran no test" ;;
+        *) echo "    exit status $status" ;;
+    esac
+    tail -n 120 "$output" | sed 's/^/    | /'
+}
+
+# one NAME COMMAND...: a check that passes or fails as a whole.
+one() {
+    local name=$1 output=$scratch/output status began
+    shift
+    began=$(now_ms)
+    timeout -k 5 "$limit" "$@" >"$output" 2>&1 </dev/null
+    status=$?
+    if [ $status -eq 0 ]; then
+        passed=$((passed + 1))
+        line ok "$name" 1 $(($(now_ms) - began))
+    else
+        failed=$((failed + 1))
+        failures+=("$name")
+        line FAILED "$name" 1 $(($(now_ms) - began))
+        tail -n 120 "$output" | sed 's/^/    | /'
+    fi
+}
+
+# programs BUILD LABEL NAME...: runs programs (named kind/test_x) of a build.
+programs() {
+    local dir=$1 label=$2 name output=$scratch/output status began
+    shift 2
+    for name in "$@"; do
+        began=$(now_ms)
+        VECSTORE_SERVER=$dir/vecstore-server timeout -k 5 "$limit" "$dir/tests/$name" >"$output" 2>&1 </dev/null
+        status=$?
+        counted "$label$name" "$output" $status $(($(now_ms) - began))
+    done
+}
+
+# names KIND...: the test programs of these kinds, as kind/test_x.
+names() {
+    local kind file
+    for kind in "$@"; do
+        for file in tests/"$kind"/test_*.c; do
+            [ -e "$file" ] || continue
+            file=${file#tests/}
+            echo "${file%.c}"
+        done
+    done
+}
+
+finish() {
+    if [ ${#failures[@]} -gt 0 ]; then
+        printf 'failed: %s\n' "${failures[*]}"
+    fi
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+mapfile -t everything < <(names unit recall model integration)
+if [ -n "$wanted" ]; then
+    mapfile -t everything < <(printf '%s\n' "${everything[@]}" | grep -F -- "$wanted")
+    if [ ${#everything[@]} -eq 0 ]; then
+        echo "no test program has '$wanted' in its name"
+        failed=1
+        finish
+    fi
+fi
+
+programs "$build" "" "${everything[@]}"
+[ -z "$wanted" ] || finish
+
+# The sanitizer phases run the same programs, asked to be quick; a source with the marker `tsan: skip` stays out of the second.
+sanitized() { # sanitized NAME FLAGS PROGRAMS...
+    local san=$1 flags=$2 output=$scratch/output-make
+    shift 2
+    [ $# -gt 0 ] || return 0
+    # shellcheck disable=SC2086
+    if ! $make BUILD="$build/$san" $flags OPT=-O1 PROGRAMS_WANTED="$*" programs-wanted >"$output" 2>&1; then
+        failed=$((failed + 1))
+        failures+=("$san build")
+        line FAILED "$san build" 1 0
+        tail -n 60 "$output" | sed 's/^/    | /'
+        return
+    fi
+    VECSTORE_TEST_QUICK=1 programs "$build/$san" "$san " "$@"
+}
+
+if [ -z "${CI_SKIP_SANITIZERS:-}" ]; then
+    mapfile -t all < <(names unit model integration)
+    sanitized asan SAN=address,undefined "${all[@]}"
+    threaded=()
+    for name in "${all[@]}"; do
+        grep -q 'tsan: skip' "tests/$name.c" || threaded+=("$name")
+    done
+    sanitized tsan SAN=thread "${threaded[@]}"
+fi
+
+one "layers link" $make BUILD="$build" check-links
+for script in tests/check/*.sh; do
+    [ ! -e "$script" ] || BUILD=$build one "check/$(basename "$script" .sh)" "$script"
+done
+
+if compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
+    limit=600 one "fuzz build" $make BUILD="$build" fuzz-build
+    for source in tests/fuzz/fuzz_*.c; do
+        name=$(basename "$source" .c)
+        [ ! -x "$build/fuzz/tests/fuzz/$name" ] || BUILD=$build FUZZ=$name FUZZ_SECONDS=$fuzz_time one "fuzz/$name" tests/fuzz.sh
+    done
+fi
+finish
