@@ -279,13 +279,17 @@ bench: all $(BENCH_CXX)
 
 INSTALL_BIN  = $(DESTDIR)$(PREFIX)/bin
 INSTALL_LIB  = $(DESTDIR)$(PREFIX)/lib
-INSTALL_INC  = $(DESTDIR)$(PREFIX)/include
+INSTALL_INC  = $(DESTDIR)$(PREFIX)/include/vecstore
 INSTALL_CONF = $(DESTDIR)$(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc/vecstore
+# The public header and what it includes.
+PUBLIC_HEADERS = $(patsubst src/%,%,$(filter src/%.h,$(shell $(CC) -Isrc -MM -x c src/vecstore.h)))
 install: all
-	install -d $(INSTALL_BIN) $(INSTALL_LIB)/systemd/system $(INSTALL_INC) $(INSTALL_CONF)
-	install -m 755 $(filter %/vecstore-server %/vecstore-benchmark,$(PROGRAMS)) $(INSTALL_BIN)
+	install -d $(INSTALL_BIN) $(INSTALL_LIB)/systemd/system $(INSTALL_LIB)/pkgconfig $(INSTALL_INC) $(INSTALL_CONF)
+	install -m 755 $(BUILD)/vecstore-server $(BUILD)/vecstore-benchmark $(INSTALL_BIN)
 	install -m 644 $(BUILD)/libvecstore.a $(INSTALL_LIB)
-	install -m 644 src/vecstore.h $(INSTALL_INC)
+	for h in $(PUBLIC_HEADERS); do install -D -m 644 src/$$h $(INSTALL_INC)/$$h || exit 1; done
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@LIBS@|$(strip $(ENGINE_LIBS))|g' utils/vecstore.pc.in \
+	    > $(INSTALL_LIB)/pkgconfig/vecstore.pc
 	test -e $(INSTALL_CONF)/vecstore.conf || install -m 640 vecstore.conf $(INSTALL_CONF)
 	sed -e 's|@BIN@|$(PREFIX)/bin|g' -e 's|@CONF@|$(INSTALL_CONF:$(DESTDIR)%=%)|g' utils/vecstore.service \
 	    > $(INSTALL_LIB)/systemd/system/vecstore.service
