@@ -8,7 +8,9 @@ VERSION := 0.1.0
 
 BUILD  ?= build
 PREFIX ?= /usr/local
-CC     ?= gcc
+ifeq ($(origin CC),default)
+CC     := gcc
+endif
 CXX    ?= g++
 AR     ?= ar
 SAN    ?=
@@ -130,8 +132,12 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(call compile,$(call opt_of,$<) $(call arch_of,$<) $(PRIVATE_DEFS)) -c -o $@ $<
 
+# A source that goes away changes its archive, too: each has a list of what it is made of.
 define layer_rule
-$(call layer_lib,$(1)): $(call layer_obj,$(1))
+$(BUILD)/lib/.$(1): FORCE
+	@mkdir -p $$(@D)
+	@echo '$(call layer_obj,$(1))' | cmp -s - $$@ || echo '$(call layer_obj,$(1))' > $$@
+$(call layer_lib,$(1)): $(call layer_obj,$(1)) $(BUILD)/lib/.$(1)
 	$$(call say,AR,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $(call layer_obj,$(1))
@@ -139,7 +145,7 @@ endef
 $(foreach l,$(PRESENT),$(eval $(call layer_rule,$(l))))
 
 ENGINE_OBJ := $(foreach l,$(ENGINE_LAYERS),$(call layer_obj,$(l)))
-$(BUILD)/libvecstore.a: $(ENGINE_OBJ)
+$(BUILD)/libvecstore.a: $(ENGINE_OBJ) $(foreach l,$(filter $(ENGINE_LAYERS),$(PRESENT)),$(BUILD)/lib/.$(l))
 	$(call say,AR,$@)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(ENGINE_OBJ)

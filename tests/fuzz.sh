@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs fuzz targets that `make fuzz-build` has made: BUILD (build), FUZZ (only targets whose name contains it), FUZZ_SECONDS
-# (60) each. What is found stays in $BUILD/fuzz/found; the corpus grows in $BUILD/fuzz/corpus, seeded from tests/fuzz/corpus.
+# Runs fuzz targets that `make fuzz-build` has made: BUILD (build), FUZZ (a target's name, or what the names contain),
+# FUZZ_SECONDS (60) each. What is found stays in $BUILD/fuzz/found; the corpus grows in $BUILD/fuzz/corpus, seeded from tests/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,9 @@ mkdir -p "$build/found"
 ran=0
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
+    if [ -n "${FUZZ:-}" ] && [ -f "tests/fuzz/$FUZZ.c" ]; then
+        [ "$name" = "$FUZZ" ] || continue
+    fi
     [[ $name == *"${FUZZ:-}"* ]] || continue
     grown=$build/corpus/$name
     mkdir -p "$grown"
