@@ -279,7 +279,7 @@ BENCH_CXX := $(patsubst utils/bench/%.cpp,$(BUILD)/bench/%,$(wildcard utils/benc
 $(BUILD)/bench/%: utils/bench/%.cpp | $(BUILD)/.deps-bench
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CXX) -std=c++17 -O3 -march=native -Wall -Iutils -o $@ $< $(if $(findstring faiss,$@),-lfaiss -fopenmp) -lzstd -lpthread
+	$(Q)$(CXX) -std=c++17 -O3 -march=native -Wall -Iutils -o $@ $< $(if $(findstring faiss,$@),-lfaiss -llapack -lblas -fopenmp) -lzstd -lpthread
 bench: all $(BENCH_CXX)
 	@BUILD='$(BUILD)' utils/bench/run.sh $(ARGS)
 

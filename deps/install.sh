@@ -12,6 +12,7 @@ missing=()
 have_pkgconfig() { pkg-config --exists "$1" 2>/dev/null; }
 have_command() { command -v "$1" >/dev/null 2>&1; }
 have_header() { echo "#include <$1>" | "${CXX:-g++}" -E -x c++ - >/dev/null 2>&1; }
+have_library() { echo 'int main(void) { return 0; }' | gcc -x c - -o /dev/null "-l$1" >/dev/null 2>&1; }
 need() { # need PACKAGE TEST ARGUMENT
     "$2" "$3" || missing+=("$1")
 }
@@ -66,6 +67,7 @@ need_bench() {
     need g++ have_command g++
     need libhnswlib-dev have_header hnswlib/hnswlib.h
     need libfaiss-dev have_header faiss/IndexHNSW.h
+    need liblapack-dev have_library lapack
 }
 
 install_missing() {
