@@ -74,13 +74,6 @@ compile = $(CC) $(BASE_FLAGS) $(1) $(DEPS_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP
 
 hot = $(filter src/vec/% src/index/%,$(1))
 opt_of = $(if $(call hot,$(1)),$(OPT_HOT),$(OPT))
-# Kernels by file name: the only objects built for more than the generic instruction set.
-ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
-ifeq ($(ARCH),x86_64)
-ARCH_avx2   := -mavx2 -mf16c -mfma
-ARCH_avx512 := -mavx2 -mf16c -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
-endif
-arch_of = $(if $(filter src/vec/%avx512.c src/vec/%avx512vnni.c,$(1)),$(ARCH_avx512),$(if $(filter src/vec/%avx2.c,$(1)),$(ARCH_avx2)))
 
 # ---- dependencies ----------------------------------------------------------------------------------------------------
 
@@ -130,7 +123,7 @@ $(BUILD)/obj/src/base/version.o: PRIVATE_DEFS = -DVS_GIT_COMMIT='"$(shell cat $(
 $(BUILD)/obj/%.o: %.c $(BUILD)/.flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(call compile,$(call opt_of,$<) $(call arch_of,$<) $(PRIVATE_DEFS)) -c -o $@ $<
+	$(Q)$(call compile,$(call opt_of,$<) $(PRIVATE_DEFS)) -c -o $@ $<
 
 # A source that goes away changes its archive, too: each has a list of what it is made of.
 define layer_rule
@@ -213,7 +206,8 @@ programs-wanted: $(filter %/vecstore-server,$(PROGRAMS)) $(addprefix $(BUILD)/te
 
 # make test              everything
 # make test TESTS=name   the programs whose name contains `name`, without sanitizers, checks and fuzzing
-test: test-programs
+TESTS_WANTED = $(foreach p,$(TEST_PROGRAMS),$(if $(findstring $(TESTS),$(p:$(BUILD)/tests/%=%)),$(p)))
+test: $(if $(TESTS),$(TESTS_WANTED) $(if $(findstring /integration/,$(TESTS_WANTED)),$(filter %/vecstore-server,$(PROGRAMS))),test-programs)
 	@BUILD='$(BUILD)' TESTS='$(TESTS)' TEST_TIMEOUT='$(TEST_TIMEOUT)' MAKE='$(MAKE)' tests/run.sh
 
 # ---- other builds ----------------------------------------------------------------------------------------------------
