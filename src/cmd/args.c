@@ -1,0 +1,70 @@
+#include "cmd/args.h"
+
+#include "base/clock.h"
+
+bool args_word(struct args *a, const char *word)
+{
+    if (a->at >= a->n || !resp_is(&a->v[a->at], word))
+        return false;
+    a->at++;
+    return true;
+}
+
+bool args_int(struct args *a, long long min, long long max, long long *out)
+{
+    long long n;
+    if (a->at >= a->n || !resp_to_int(&a->v[a->at], &n) || n < min || n > max)
+        return false;
+    a->at++;
+    *out = n;
+    return true;
+}
+
+bool args_double(struct args *a, double *out)
+{
+    if (a->at >= a->n || !resp_to_double(&a->v[a->at], out))
+        return false;
+    a->at++;
+    return true;
+}
+
+int args_shown(const struct resp_arg *a)
+{
+    return a->len > 128 ? 128 : (int)a->len;
+}
+
+void args_wrong_number(struct cmd_call *call)
+{
+    resp_error(call->reply, "ERR wrong number of arguments for '%s' command", call->spec->name);
+}
+
+void args_status_error(struct resp_writer *w, enum vs_status status)
+{
+    if (status == VS_NOMEM)
+        resp_error(w, "OOM command not allowed: not enough memory for what it asks");
+    else
+        resp_error(w, "ERR %s", vs_status_text(status));
+}
+
+struct vs_index *args_index(struct cmd_call *call, size_t at)
+{
+    return vs_find(call->store, call->db, call->argv[at].data, call->argv[at].len);
+}
+
+void args_changed(struct cmd_call *call, size_t at)
+{
+    if (call->host->key_changed)
+        call->host->key_changed(call->host, call->db, call->argv[at].data, call->argv[at].len);
+}
+
+bool args_remove_if_empty(struct cmd_call *call, size_t at, struct vs_index *index)
+{
+    if (vs_index_count(index) || vs_index_options(index)->keep_empty)
+        return false;
+    return vs_remove(call->store, call->db, call->argv[at].data, call->argv[at].len);
+}
+
+bool args_slice_over(const struct cmd_call *call)
+{
+    return call->slice_end_ns && clock_mono_ns() >= call->slice_end_ns;
+}
