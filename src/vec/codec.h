@@ -6,10 +6,11 @@
  *             component j is lo + step * code[j]; lo and step are the vector's own (min and (max - min) / 255), so a code depends on
  *             its vector alone. norm: L2 the decoded vector's squared length, COSINE the original's length, IP unused.
  *             COSINE encodes the vector scaled to unit length.
- *   f32 row:  | norm f32 (COSINE: the length; else 0) | 12 bytes zero | dim f32 | zeros up to a multiple of 16 |
- *             the components as they were given.
+ *   f32 row:  | norm f32 | 1 / norm f32 | 8 bytes zero | dim f32 | zeros up to a multiple of 16 |
+ *             the components as they were given. norm: COSINE the length (its inverse is 0 for 0), else both are 0.
  *
  * Distances (metric.h) of codes: integer dot products, then float arithmetic in one written order; equal on all machines.
+ * Never NaN: components so extreme that arithmetic on them overflows give +infinity. Rows and originals are aligned to 4.
  * All functions are pure; any thread. */
 #ifndef VEC_CODEC_H
 #define VEC_CODEC_H
