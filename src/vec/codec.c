@@ -224,9 +224,10 @@ void vec_decode(const struct vec_codec *c, const void *row, float *out)
     struct q8_header h;
     memcpy(&h, row, sizeof(h));
     const uint8_t *codes = (const uint8_t *)row + HEADER;
-    float length = c->metric == VEC_COSINE ? h.norm : 1;
+    double length = c->metric == VEC_COSINE ? h.norm : 1;
+    /* In double: 255 steps of a wide vector may pass what a float holds. */
     for (uint32_t j = 0; j < c->dim; j++)
-        out[j] = (h.lo + h.step * (float)codes[j]) * length;
+        out[j] = (float)(((double)h.lo + (double)h.step * codes[j]) * length);
 }
 
 static void query_f32(const struct vec_codec *c, const float *x, struct vec_query *q)
