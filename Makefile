@@ -163,7 +163,13 @@ $(BUILD)/vecstore-server: $(BUILD)/obj/src/main.o $(LAYER_LIBS)
 
 BENCH_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(BENCH_SRC))
 $(BENCH_OBJ): PRIVATE_DEFS = -Iutils
-$(BUILD)/vecstore-benchmark: $(BENCH_OBJ) $(BUILD)/libvecstore.a
+# All of it but main, for the tests of its parts.
+BENCH_LIB := $(if $(BENCH_SRC),$(BUILD)/lib/libbenchmark.a)
+$(BUILD)/lib/libbenchmark.a: $(filter-out %/main.o,$(BENCH_OBJ))
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(BUILD)/vecstore-benchmark: $(filter %/main.o,$(BENCH_OBJ)) $(BENCH_LIB) $(BUILD)/libvecstore.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(LIBS_hiredis) $(ENGINE_LIBS)
 
@@ -184,14 +190,14 @@ TEST_LIB_OBJ   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c))
 SERVER_LIB_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/integration/lib/*.c))
 TEST_LIBS := -lcmocka
 
-$(BUILD)/obj/tests/%.o: PRIVATE_DEFS = -Itests
+$(BUILD)/obj/tests/%.o: PRIVATE_DEFS = -Itests -Iutils
 $(TEST_PROGRAMS:$(BUILD)/%=$(BUILD)/obj/%.o) $(TEST_LIB_OBJ) $(SERVER_LIB_OBJ): | $(BUILD)/.deps-tests
 
 $(call programs_of,unit) $(call programs_of,recall) $(call programs_of,model): \
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_LIB_OBJ) $(LAYER_LIBS)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_LIB_OBJ) $(BENCH_LIB) $(LAYER_LIBS)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(TEST_LIBS) $(SERVER_LIBS)
+	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(TEST_LIBS) $(LIBS_hiredis) $(SERVER_LIBS)
 
 $(call programs_of,integration): \
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SERVER_LIB_OBJ) $(TEST_LIB_OBJ) $(LAYER_LIBS)
@@ -231,12 +237,12 @@ FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ_SRC))
 FUZZ_BUILD := BUILD=$(BUILD)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined OPT=-O1
 
 # libFuzzer calls a function that no header declares.
-$(BUILD)/obj/tests/fuzz/%.o: PRIVATE_DEFS = -Itests -Wno-missing-prototypes
+$(BUILD)/obj/tests/fuzz/%.o: PRIVATE_DEFS = -Itests -Iutils -Wno-missing-prototypes
 $(FUZZ_PROGRAMS:$(BUILD)/%=$(BUILD)/obj/%.o): | $(BUILD)/.deps-tests
-$(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LAYER_LIBS)
+$(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BENCH_LIB) $(LAYER_LIBS)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -fsanitize=fuzzer,address,undefined -Wl,--as-needed $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
+	$(Q)$(CC) -fsanitize=fuzzer,address,undefined -Wl,--as-needed $(LDFLAGS) -o $@ $^ $(LIBS_hiredis) $(SERVER_LIBS)
 fuzz-programs: $(FUZZ_PROGRAMS)
 
 # make fuzz [FUZZ=name] [FUZZ_SECONDS=60]: every target, or those whose name contains `name`
