@@ -268,6 +268,16 @@ static bool room_for_all(const struct vmadd *m, const struct vs_index *index)
     return true;
 }
 
+/* The new index, with a place for every entry in the partition asked for; NULL: the error is written, there is none. */
+static struct vs_index *create_for_all(struct cmd_call *call, struct vmadd *m, uint32_t dim)
+{
+    struct vs_index *index = add_options_create(call, &m->options, dim);
+    if (!index || add_options_place(call->reply, &m->options, index, id_of(m, 0)))
+        return index;   /* it has one partition, so that one entry tells of all */
+    vs_remove(call->store, call->db, call->argv[1].data, call->argv[1].len);
+    return NULL;
+}
+
 static enum cmd_result add_all(struct cmd_call *call, struct vmadd *m)
 {
     struct vs_index *index = args_index(call, 1);
@@ -285,7 +295,7 @@ static enum cmd_result add_all(struct cmd_call *call, struct vmadd *m)
             return CMD_DONE;
         if (index && !room_for_all(m, index))
             return CMD_BACKLOG;     /* nothing is done yet: the next call looks at everything again */
-        if (!index && !(index = add_options_create(call, &m->options, dim)))
+        if (!index && !(index = create_for_all(call, m, dim)))
             return CMD_DONE;
         resp_array(call->reply, m->n);
         s = mem_zalloc(sizeof *s);
