@@ -15,6 +15,8 @@
  * at the cursor whose hash is not below it, and the next cursor is the segment's end (0: done). Whatever splits or
  * merges between calls, what stays in the table for the whole scan is returned exactly once.
  *
+ * Beside every cell stands a byte of its hash, so a search hardly ever asks the owner about a foreign cell.
+ *
  * Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing", TODS 1979. One thread. Rejected: one big table with
  * incremental rehash (twice the memory while it moves, and a pause to allocate it). */
 #ifndef BASE_HTABLE_H
@@ -31,7 +33,8 @@ struct htable_ops {
     bool (*equal)(void *arg, uint64_t cell, const void *key, size_t len); /* is it the entry with this key? */
 };
 
-/* `cell_bytes` 4 or 8; `segment_cells` a power of two of 16..4096. `ops` is borrowed for the table's life; `arg` goes to it. */
+/* `cell_bytes` 4 or 8; `segment_cells` a power of two of 16..4096. `ops` is borrowed for the table's life; `arg` goes to it.
+ * NULL: out of memory. */
 struct htable *htable_new(unsigned cell_bytes, unsigned segment_cells, const struct htable_ops *ops, void *arg);
 void htable_free(struct htable *t);
 /* The same, in pieces of about `cells`; true when all is freed. Afterwards only this or nothing may be called. */
@@ -49,7 +52,8 @@ uint64_t htable_remove(struct htable *t, uint64_t hash, const void *key, size_t 
 size_t htable_count(const struct htable *t);
 size_t htable_bytes(const struct htable *t);   /* all memory it holds */
 
-/* One step of a scan, see above. Calls `each` for every cell; returns the next cursor, 0 at the end. */
+/* One step of a scan, see above. Calls `each` for every cell; returns the next cursor, 0 at the end. Any cursor
+ * is legal. `each` must not change the table. */
 uint64_t htable_scan(const struct htable *t, uint64_t cursor, void (*each)(void *arg, uint64_t cell), void *arg);
 /* A cell chosen nearly uniformly at random by the 64 random bits of successive `random()` calls; 0 when empty. */
 uint64_t htable_random(const struct htable *t, uint64_t (*random)(void *arg), void *arg);
