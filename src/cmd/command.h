@@ -146,6 +146,13 @@ const struct cmd_spec *cmd_find_sub(const struct cmd_spec *parent, const char *n
 size_t cmd_count(const struct cmd_table *t);
 const struct cmd_spec *cmd_at(const struct cmd_table *t, size_t i); /* in order of names */
 
+/* Every row, subcommands included, has a number in 0..cmd_rows-1, for arrays of what is kept by command. */
+size_t cmd_rows(const struct cmd_table *t);
+size_t cmd_id(const struct cmd_table *t, const struct cmd_spec *spec);
+const struct cmd_spec *cmd_row(const struct cmd_table *t, size_t id, const struct cmd_spec **parent); /* *parent: NULL of a command */
+/* "client|kill" or "ping", NUL-terminated; its length. */
+size_t cmd_full_name(const struct cmd_table *t, const struct cmd_spec *spec, char *out, size_t size);
+
 /* The row that these arguments run (a subcommand's where there is one), after checking arity. On an unknown command, subcommand or a
  * wrong number of arguments: NULL, and Redis' error is written to `w`. */
 const struct cmd_spec *cmd_resolve(const struct cmd_table *t, const struct resp_arg *argv, size_t argc,
