@@ -23,11 +23,19 @@ size_t mem_size(const void *ptr);             /* usable bytes of a block; an est
 /* a * b and a + b, or false (and *out untouched) when it does not fit. */
 static inline int mem_mul(size_t a, size_t b, size_t *out)
 {
-    return !__builtin_mul_overflow(a, b, out);
+    size_t fit;
+    if (__builtin_mul_overflow(a, b, &fit))
+        return 0;
+    *out = fit;
+    return 1;
 }
 static inline int mem_add(size_t a, size_t b, size_t *out)
 {
-    return !__builtin_add_overflow(a, b, out);
+    size_t fit;
+    if (__builtin_add_overflow(a, b, &fit))
+        return 0;
+    *out = fit;
+    return 1;
 }
 
 /* Counters for INFO and MEMORY. `used` is what the program holds: the heap plus pages.h. */
