@@ -1,6 +1,7 @@
-/* Matching with one step back: when the text stops matching behind a *, only the last * has to take one byte more, for whatever an earlier
- * one could take instead leaves less to the pattern that follows. So two positions are all the memory that is needed, and
- * a*a*a*a*b costs pattern times text where a recursive matcher takes exponential time. */
+/* Matching with one step back: when the text stops matching behind a *, only the last * has to take
+ * one byte more, for whatever an earlier one could take instead leaves less to the pattern that
+ * follows. So two positions are all the memory that is needed, and a*a*a*a*b costs pattern times
+ * text where a recursive matcher takes exponential time. */
 #include "base/glob.h"
 
 static unsigned char lower(char c)
@@ -15,12 +16,14 @@ static bool same(char a, char b, bool fold)
 
 static bool in_range(char low, char high, char c, bool fold)
 {
-    unsigned char a = fold ? lower(low) : (unsigned char)low, b = fold ? lower(high) : (unsigned char)high;
+    unsigned char a = fold ? lower(low) : (unsigned char)low,
+                  b = fold ? lower(high) : (unsigned char)high;
     unsigned char x = fold ? lower(c) : (unsigned char)c;
     return a <= b ? x >= a && x <= b : x >= b && x <= a;
 }
 
-/* Does the set behind the `[` at p hold c? *p moves behind its `]`, or to the end where there is none. A `]` in first place ends the set. */
+/* Does the set behind the `[` at p hold c? *p moves behind its `]`, or to the end where there is
+ * none. A `]` in first place ends the set. */
 static bool in_set(const char **p, const char *end, char c, bool fold)
 {
     const char *at = *p;
@@ -55,7 +58,8 @@ static bool match_one(const char **p, const char *end, char c, bool fold)
     return same(item, c, fold);
 }
 
-bool glob_match(const char *pattern, size_t pattern_len, const char *text, size_t text_len, bool fold)
+bool glob_match(const char *pattern, size_t pattern_len, const char *text, size_t text_len,
+                bool fold)
 {
     const char *p = pattern, *p_end = pattern + pattern_len, *t = text, *t_end = text + text_len;
     const char *star_p = NULL, *star_t = NULL;

@@ -4,8 +4,10 @@
  *   1. find the rows: known, changeable, none twice
  *   2. parse every value into a copy
  *   3. exchange fields and copies
- *   4. ask the listeners, each once; a refusal exchanges back and calls those that had accepted again
- * The copies hold the new values before step 3 and the old ones after it, and are released either way. */
+ *   4. ask the listeners, each once; a refusal exchanges back and calls again those that had
+ *      accepted
+ * The copies hold the new values before step 3 and the old ones after it, and are released either
+ * way. */
 #include "config/config.h"
 
 #include <string.h>
@@ -76,15 +78,17 @@ const char *config_file(const struct config *c)
 static bool is_asked(const char *name, unsigned flags, const struct resp_arg *patterns, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (flags & CONFIG_HIDDEN ? resp_is(&patterns[i], name)
-                                  : glob_match(patterns[i].data, patterns[i].len, name, strlen(name), true))
+        if (flags & CONFIG_HIDDEN
+                ? resp_is(&patterns[i], name)
+                : glob_match(patterns[i].data, patterns[i].len, name, strlen(name), true))
             return true;
     }
     return false;
 }
 
 size_t config_get(const struct config *c, const struct resp_arg *patterns, size_t n,
-                  void (*each)(void *arg, const char *name, const char *value, size_t len), void *arg)
+                  void (*each)(void *arg, const char *name, const char *value, size_t len),
+                  void *arg)
 {
     struct buf text = { 0 };
     size_t found = 0;
@@ -113,7 +117,7 @@ struct change {
     const struct config_row *row;
     const struct resp_arg *name;
     union config_value value;
-    bool held;             /* `value` is a copy to be released */
+    bool held; /* `value` is a copy to be released */
     bool differs;
 };
 
@@ -144,8 +148,8 @@ static bool fail_set(struct buf *error, const struct resp_arg *name, const char 
     return false;
 }
 
-static bool find_rows(const struct config *c, struct change *changes, const struct resp_arg *args, size_t pairs,
-                      struct buf *error)
+static bool find_rows(const struct config *c, struct change *changes, const struct resp_arg *args,
+                      size_t pairs, struct buf *error)
 {
     for (size_t i = 0; i < pairs; i++) {
         const struct resp_arg *name = &args[i * 2];
@@ -157,7 +161,8 @@ static bool find_rows(const struct config *c, struct change *changes, const stru
         }
         changes[i].row = row;
         changes[i].name = name;
-        if (row->flags & CONFIG_IMMUTABLE || (row->flags & CONFIG_APPLIED && !has_listener(c->state, row)))
+        if (row->flags & CONFIG_IMMUTABLE ||
+            (row->flags & CONFIG_APPLIED && !has_listener(c->state, row)))
             return fail_set(error, name, "can't set immutable config");
         for (size_t j = 0; j < i; j++) {
             if (changes[j].row == row)
@@ -167,8 +172,8 @@ static bool find_rows(const struct config *c, struct change *changes, const stru
     return true;
 }
 
-static bool parse_changes(const struct config *c, struct change *changes, const struct resp_arg *args, size_t pairs,
-                          struct buf *error)
+static bool parse_changes(const struct config *c, struct change *changes,
+                          const struct resp_arg *args, size_t pairs, struct buf *error)
 {
     struct buf why = { 0 };
     bool ok = true;
@@ -199,9 +204,11 @@ static void exchange(struct config *c, struct change *changes, size_t pairs)
     }
 }
 
-/* The change that makes listener `at` be called: the first of those its function listens to. NULL when nothing it listens to differs, or when
- * an earlier entry of the same function and argument stands for it. */
-static const struct change *concerned(const struct config_state *s, size_t at, const struct change *changes, size_t pairs)
+/* The change that makes listener `at` be called: the first of those its function listens to. NULL
+ * when nothing it listens to differs, or when an earlier entry of the same function and argument
+ * stands for it. */
+static const struct change *concerned(const struct config_state *s, size_t at,
+                                      const struct change *changes, size_t pairs)
 {
     const struct config_listening *asked = &s->listeners[at];
     const struct change *first = NULL;
@@ -219,8 +226,8 @@ static const struct change *concerned(const struct config_state *s, size_t at, c
 }
 
 /* Calls the listeners before `end` that the changes concern; where one refused, or `end`. */
-static size_t call_listeners(struct config *c, size_t end, const struct change *changes, size_t pairs,
-                             const struct change **about, const char **why)
+static size_t call_listeners(struct config *c, size_t end, const struct change *changes,
+                             size_t pairs, const struct change **about, const char **why)
 {
     for (size_t i = 0; i < end; i++) {
         const struct change *change = concerned(c->state, i, changes, pairs);
@@ -238,9 +245,10 @@ bool config_set(struct config *c, const struct resp_arg *args, size_t pairs, str
 {
     error->len = 0;
     if (pairs > SET_PAIRS_MAX)
-        pairs = SET_PAIRS_MAX;  /* more than there are settings: a duplicate is among them and is found */
+        pairs = SET_PAIRS_MAX; /* more than there are settings: among them is a duplicate */
     struct change *changes = mem_zalloc((pairs ? pairs : 1) * sizeof *changes);
-    bool ok = find_rows(c, changes, args, pairs, error) && parse_changes(c, changes, args, pairs, error);
+    bool ok =
+        find_rows(c, changes, args, pairs, error) && parse_changes(c, changes, args, pairs, error);
     if (ok) {
         const struct change *about = NULL, *ignored;
         const char *why = NULL, *unheard;
@@ -252,7 +260,8 @@ bool config_set(struct config *c, const struct resp_arg *args, size_t pairs, str
             exchange(c, changes, pairs);
             for (size_t i = 0; i < refused; i++) {
                 if ((ignored = concerned(c->state, i, changes, pairs)) != NULL)
-                    c->state->listeners[i].fn(c->state->listeners[i].arg, ignored->row->name, &unheard);
+                    c->state->listeners[i].fn(c->state->listeners[i].arg, ignored->row->name,
+                                              &unheard);
             }
         }
     }

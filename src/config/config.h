@@ -1,12 +1,14 @@
-/* Settings: one table of them (config_table.c), and everything that reads or changes a setting goes by its row.
+/* Settings: one table of them (config_table.c), and everything that reads or changes a setting goes
+ * by its row.
  *
  *   vecstore.conf --+
- *   --port 7000   --+--> parse by row --> a field of struct config <--> CONFIG SET (all or none, with listeners)
+ *   --port 7000   --+--> parse by row --> a field of struct config <--> CONFIG SET, with listeners
  *   defaults      --+                            |
- *                                                +--> CONFIG GET, CONFIG REWRITE, the default vecstore.conf
+ *                                                +--> CONFIG GET, CONFIG REWRITE, default file
  *
- * Users read plain fields. A setting that takes effect through an action, not by being read, is marked so in the table:
- * CONFIG SET of it is refused until somebody has registered a listener for it, so that no answer "OK" is a lie.
+ * Users read plain fields. A setting that takes effect through an action, not by being read, is
+ * marked so in the table: CONFIG SET of it is refused until somebody has registered a listener for
+ * it, so that no answer "OK" is a lie.
  *
  * Values of settings marked sensitive never appear in a message.
  *
@@ -41,13 +43,19 @@ struct config_percentiles {
     size_t n;
 };
 
-enum config_supervised { CONFIG_SUPERVISED_NO, CONFIG_SUPERVISED_AUTO, CONFIG_SUPERVISED_SYSTEMD, CONFIG_SUPERVISED_UPSTART };
+enum config_supervised {
+    CONFIG_SUPERVISED_NO,
+    CONFIG_SUPERVISED_AUTO,
+    CONFIG_SUPERVISED_SYSTEMD,
+    CONFIG_SUPERVISED_UPSTART
+};
 enum config_debug { CONFIG_DEBUG_NO, CONFIG_DEBUG_LOCAL, CONFIG_DEBUG_YES };
 
-/* Strings are never NULL: "" is unset. They and lists belong to the configuration and stand until the setting changes. */
+/* Strings are never NULL: "" is unset. They and lists belong to the configuration and stand until
+ * the setting changes. */
 struct config {
     /* network */
-    struct config_list bind;      /* addresses, "*" all of IPv4, a leading "-": skipped when it is not there */
+    struct config_list bind;      /* addresses; "*" all of IPv4; "-" first: may be absent */
     long long port;               /* 0: no TCP */
     long long tcp_backlog;
     char *unixsocket;
@@ -96,35 +104,43 @@ struct config {
 struct config *config_new(void);
 void config_free(struct config *c);
 
-/* Reads a file ("-": standard input), on top of what is set. Its absolute path is remembered for CONFIG REWRITE. False: `error` (text, NUL-terminated)
- * names file, line and reason; settings of earlier lines stand, so do not go on with it. */
+/* Reads a file ("-": standard input), on top of what is set. Its absolute path is remembered for
+ * CONFIG REWRITE. False: `error` (text, NUL-terminated) names file, line and reason; settings of
+ * earlier lines stand, so do not go on with it. */
 bool config_load_file(struct config *c, const char *path, struct buf *error);
 /* The same for text that came from `name`. */
-bool config_load_text(struct config *c, const char *name, const char *text, size_t len, struct buf *error);
+bool config_load_text(struct config *c, const char *name, const char *text, size_t len,
+                      struct buf *error);
 /* The arguments behind the program's name: [file | -] [--setting value ..].. */
 bool config_load_args(struct config *c, int argc, char *const *argv, struct buf *error);
 
 /* The file that was read, absolute, or NULL. */
 const char *config_file(const struct config *c);
 
-/* CONFIG GET: calls `each` for every setting that one of the patterns matches, once each, in the table's order; the number of them.
- * `each` may be NULL (to count). Name and value are good during the call. */
+/* CONFIG GET: calls `each` for every setting that one of the patterns matches, once each, in the
+ * table's order; the number of them. `each` may be NULL (to count). Name and value are good during
+ * the call. */
 size_t config_get(const struct config *c, const struct resp_arg *patterns, size_t n,
-                  void (*each)(void *arg, const char *name, const char *value, size_t len), void *arg);
+                  void (*each)(void *arg, const char *name, const char *value, size_t len),
+                  void *arg);
 
-/* CONFIG SET name value ..: `pairs` pairs of arguments. All are checked, then all are set, then listeners are asked; when one refuses, all
- * is as before. False: `error` is the line to send ("ERR ...", NUL-terminated). */
+/* CONFIG SET name value ..: `pairs` pairs of arguments. All are checked, then all are set, then
+ * listeners are asked; when one refuses, all is as before. False: `error` is the line to send ("ERR
+ * ...", NUL-terminated). */
 bool config_set(struct config *c, const struct resp_arg *args, size_t pairs, struct buf *error);
 
-/* A listener of one setting, called after CONFIG SET has put the new value into its field and before the client hears of it. It makes
- * the value effective, or returns false with a reason in *why (static text, or good until the next call): the old value is put back, and listeners that
- * had accepted are called again to return to it. A function registered for several settings with the same `arg` is
- * called once for a CONFIG SET of them, with the first one's name. Not called while files and arguments are read. */
+/* A listener of one setting, called after CONFIG SET has put the new value into its field and
+ * before the client hears of it. It makes the value effective, or returns false with a reason in
+ * *why (static text, or good until the next call): the old value is put back, and listeners that
+ * had accepted are called again to return to it. A function registered for several settings with
+ * the same `arg` is called once for a CONFIG SET of them, with the first one's name. Not called
+ * while files and arguments are read. */
 typedef bool (*config_listener)(void *arg, const char *name, const char **why);
 void config_on_change(struct config *c, const char *name, config_listener fn, void *arg);
 
-/* CONFIG REWRITE: the file again with what is in force: lines that say it already stay to the byte, with comments and order; others are replaced; what no
- * line says is appended under a marker. Written aside, synced, renamed. False: `error` says why, the file is as before. */
+/* CONFIG REWRITE: the file again with what is in force: lines that say it already stay to the byte,
+ * with comments and order; others are replaced; what no line says is appended under a marker.
+ * Written aside, synced, renamed. False: `error` says why, the file is as before. */
 bool config_rewrite(struct config *c, struct buf *error);
 
 /* vecstore.conf: every setting with its documentation and default. */

@@ -1,4 +1,5 @@
-/* The configuration's own files only: a row of the table, values of every type, the private state. */
+/* The configuration's own files only: a row of the table, values of every type, the private
+ * state. */
 #ifndef CONFIG_CONFIG_INT_H
 #define CONFIG_CONFIG_INT_H
 
@@ -22,7 +23,7 @@ enum {
     CONFIG_IMMUTABLE = 1,  /* not at run time */
     CONFIG_APPLIED = 2,    /* at run time only when a listener makes it effective */
     CONFIG_SENSITIVE = 4,  /* never in a message */
-    CONFIG_HIDDEN = 8      /* CONFIG GET shows it only by its exact name, vecstore.conf not at all */
+    CONFIG_HIDDEN = 8      /* CONFIG GET only by its exact name; not in vecstore.conf */
 };
 
 struct config_word {
@@ -65,10 +66,14 @@ enum config_form { CONFIG_FORM_GET, CONFIG_FORM_FILE };
 const struct config_row *config_row_find(const char *name, size_t len);
 void *config_field(const struct config *c, const struct config_row *row);
 
-/* Changes *value (whose old contents some types build on) to what the arguments say. False: *value as before and a reason in `why`. */
-bool config_value_parse(const struct config_row *row, void *value, const struct resp_arg *args, size_t n, struct buf *why);
-/* Appends the text. A value of several lines (CONFIG_LIMITS) gets `line` 0, 1, ..: false past the last. */
-bool config_value_print(const struct config_row *row, const void *value, enum config_form form, int line, struct buf *out);
+/* Changes *value (whose old contents some types build on) to what the arguments say. False: *value
+ * as before and a reason in `why`. */
+bool config_value_parse(const struct config_row *row, void *value, const struct resp_arg *args,
+                        size_t n, struct buf *why);
+/* Appends the text. A value of several lines (CONFIG_LIMITS) gets `line` 0, 1, ..: false past the
+ * last. */
+bool config_value_print(const struct config_row *row, const void *value, enum config_form form,
+                        int line, struct buf *out);
 /* An own copy into *to, whose contents are overwritten. */
 void config_value_copy(const struct config_row *row, void *to, const void *from);
 bool config_value_equal(const struct config_row *row, const void *a, const void *b);
@@ -91,7 +96,7 @@ struct config_listening {
 
 struct config_state {
     char *file;            /* absolute, or NULL */
-    char *start_dir;       /* where relative paths of `include` begin: the working directory at the start */
+    char *start_dir;       /* the working directory at the start: relative `include`s begin here */
     struct config_listening *listeners;
     size_t listeners_n;
 };

@@ -1,8 +1,9 @@
 /* Reading settings from files and from the command line.
  *
- * A file has one setting a line: its name and its arguments, quoted as in inline commands. A line that begins with # is a
- * comment. `include <path or pattern>` reads other files in its place. Later lines win over earlier ones, the command line over the file.
- * What is wrong is said with its place and stops the reading; the text of the line is not repeated, for it may hold a password. */
+ * A file has one setting a line: its name and its arguments, quoted as in inline commands. A line
+ * that begins with # is a comment. `include <path or pattern>` reads other files in its place.
+ * Later lines win over earlier ones, the command line over the file. What is wrong is said with its
+ * place and stops the reading; the text of the line is not repeated, for it may hold a password. */
 #include "config/config.h"
 
 #include <errno.h>
@@ -71,7 +72,8 @@ static bool load_file(struct loading *l, const char *path)
     return ok;
 }
 
-/* `reason` is set when the fault is this line's; an error in an included file has been said already. */
+/* `reason` is set when the fault is this line's; an error in an included file has been said
+ * already. */
 static bool load_include(struct loading *l, const struct resp_arg *arg, struct buf *why)
 {
     if (l->depth >= INCLUDE_DEPTH_MAX) {
@@ -108,7 +110,8 @@ static bool load_include(struct loading *l, const struct resp_arg *arg, struct b
     return ok;
 }
 
-/* One setting with its arguments. False: the reason is in `why`, or an included file's message is in l->error. */
+/* One setting with its arguments. False: the reason is in `why`, or an included file's message is
+ * in l->error. */
 static bool load_setting(struct loading *l, const struct resp_arg *args, size_t n, struct buf *why)
 {
     if (resp_is(&args[0], "include") && n == 2)
@@ -130,7 +133,8 @@ static void say_name(struct buf *error, const struct resp_arg *name)
     config_say(error, "': ");
 }
 
-static bool load_line(struct loading *l, const char *name, size_t number, const char *line, size_t len)
+static bool load_line(struct loading *l, const char *name, size_t number, const char *line,
+                      size_t len)
 {
     while (len && (*line == ' ' || (*line >= '\t' && *line <= '\r'))) {
         line++;
@@ -173,7 +177,8 @@ static bool load_text(struct loading *l, const char *name, const char *text, siz
     return true;
 }
 
-bool config_load_text(struct config *c, const char *name, const char *text, size_t len, struct buf *error)
+bool config_load_text(struct config *c, const char *name, const char *text, size_t len,
+                      struct buf *error)
 {
     struct loading l = { .config = c, .error = error };
     error->len = 0;

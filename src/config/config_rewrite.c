@@ -1,10 +1,12 @@
 /* Writing settings: the file again with what is in force, and the default file.
  *
- * CONFIG REWRITE goes through the old file line by line. A line is kept to the byte when reading it changes nothing of what is in force; the first
- * line of a setting that does is replaced by the lines in force, later ones of it are dropped; what is no setting stays. Then the
- * new text is read into a fresh configuration, includes and all, and every setting that comes out differently (no line says it, or an
- * included file overrules the line) is appended under the marker. So the file is proved to mean what is in force before it
- * takes the old one's place: written aside, synced, renamed, the directory synced. */
+ * CONFIG REWRITE goes through the old file line by line. A line is kept to the byte when reading it
+ * changes nothing of what is in force; the first line of a setting that does is replaced by the
+ * lines in force, later ones of it are dropped; what is no setting stays. Then the new text is read
+ * into a fresh configuration, includes and all, and every setting that comes out differently (no
+ * line says it, or an included file overrules the line) is appended under the marker. So the file
+ * is proved to mean what is in force before it takes the old one's place: written aside, synced,
+ * renamed, the directory synced. */
 #include "config/config.h"
 
 #include <errno.h>
@@ -23,13 +25,14 @@
 struct rewriting {
     const struct config *config;
     struct buf *out;
-    bool *written;         /* a flag a row: its lines in force stand in `out` */
+    bool *written; /* a flag a row: its lines in force stand in `out` */
     struct resp_arg *argv;
     size_t argv_cap;
 };
 
 /* The row that a line sets, and in l->argv its arguments; NULL when it sets none. */
-static const struct config_row *line_row(struct rewriting *r, const char *line, size_t len, struct buf *store, long *argc)
+static const struct config_row *line_row(struct rewriting *r, const char *line, size_t len,
+                                         struct buf *store, long *argc)
 {
     size_t at = 0;
     while (at < len && (line[at] == ' ' || (line[at] >= '\t' && line[at] <= '\r')))
@@ -136,7 +139,8 @@ static bool write_all(int fd, const char *data, size_t len)
 static void sync_directory(const char *file)
 {
     const char *slash = strrchr(file, '/');
-    char *dir = slash && slash != file ? mem_strndup(file, (size_t)(slash - file)) : mem_strndup("/", 1);
+    char *dir =
+        slash && slash != file ? mem_strndup(file, (size_t)(slash - file)) : mem_strndup("/", 1);
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         fsync(fd);
@@ -153,7 +157,8 @@ static bool replace_file(const char *path, const struct buf *text, struct buf *e
     mode_t mode = stat(path, &st) == 0 ? st.st_mode & 07777 : 0644;
     config_say(&aside, "%s.%ld.tmp", path, (long)getpid());
     int fd = open(aside.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && fchmod(fd, mode) == 0 && write_all(fd, text->data, text->len) && fsync(fd) == 0;
+    bool ok =
+        fd >= 0 && fchmod(fd, mode) == 0 && write_all(fd, text->data, text->len) && fsync(fd) == 0;
     if (!ok)
         fail_io(error, "write", aside.data);
     if (fd >= 0 && close(fd) < 0 && ok)
@@ -230,15 +235,20 @@ static void print_row(const struct config *defaults, const struct config_row *ro
 void config_default_file(struct buf *out)
 {
     struct config *defaults = config_new();
-    print_comment("VecStore: the settings, with their defaults.\n"
-                  "\n"
-                  "Start with them by: vecstore-server /path/to/vecstore.conf [--setting value ..]\n"
-                  "Settings given on the command line come after this file and win. Those that are not marked as read at the start only "
-                  "change at run time by CONFIG SET, and CONFIG REWRITE puts them back into this file.\n"
-                  "\n"
-                  "A line is a setting and its arguments. Arguments with blanks are quoted: \"a b\", with \\n \\t \\\" \\\\ \\xHH in double quotes, or 'a b'. "
-                  "Sizes may have a unit: 1k is 1000 bytes, 1kb 1024, and so m, mb, g, gb. `include /path/to/other.conf` reads other files in its place; "
-                  "* and ? in its path work. Of several lines of a setting the last one counts.\n", out);
+    print_comment(
+        "VecStore: the settings, with their defaults.\n"
+        "\n"
+        "Start with them by: vecstore-server /path/to/vecstore.conf [--setting value ..]\n"
+        "Settings given on the command line come after this file and win. Those that are not "
+        "marked as read at the start only "
+        "change at run time by CONFIG SET, and CONFIG REWRITE puts them back into this file.\n"
+        "\n"
+        "A line is a setting and its arguments. Arguments with blanks are quoted: \"a b\", with "
+        "\\n \\t \\\" \\\\ \\xHH in double quotes, or 'a b'. "
+        "Sizes may have a unit: 1k is 1000 bytes, 1kb 1024, and so m, mb, g, gb. `include "
+        "/path/to/other.conf` reads other files in its place; "
+        "* and ? in its path work. Of several lines of a setting the last one counts.\n",
+        out);
     for (size_t i = 0; i < config_table_size; i++) {
         const struct config_row *row = &config_table[i];
         if (row->section)

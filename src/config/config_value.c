@@ -1,7 +1,8 @@
 /* Values: text to field and back, by type.
  *
- * Parsing works on a value that the caller owns and leaves it alone when it fails, so that loading, CONFIG SET and CONFIG REWRITE try a
- * text out on a copy. Messages are those of Redis, which clients and tests know. */
+ * Parsing works on a value that the caller owns and leaves it alone when it fails, so that loading,
+ * CONFIG SET and CONFIG REWRITE try a text out on a copy. Messages are those of Redis, which
+ * clients and tests know. */
 #include "config/config_int.h"
 
 #include <errno.h>
@@ -17,9 +18,11 @@
 #include "base/mem.h"
 
 static const struct client_class {
-    const char *shown;     /* by CONFIG GET: the old word, which tools expect */
+    const char *shown; /* by CONFIG GET: the old word, which tools expect */
     const char *written;
-} classes[CONFIG_CLIENT_CLASSES] = { { "normal", "normal" }, { "slave", "replica" }, { "pubsub", "pubsub" } };
+} classes[CONFIG_CLIENT_CLASSES] = { { "normal", "normal" },
+                                     { "slave", "replica" },
+                                     { "pubsub", "pubsub" } };
 
 void config_say(struct buf *out, const char *fmt, ...)
 {
@@ -53,8 +56,8 @@ static bool in_bounds(const struct config_row *row, long long n, struct buf *why
     if (n >= row->min && n <= row->max)
         return true;
     if (row->type == CONFIG_OCTAL)
-        config_say(why, "argument must be between %llo and %llo inclusive", (unsigned long long)row->min,
-                   (unsigned long long)row->max);
+        config_say(why, "argument must be between %llo and %llo inclusive",
+                   (unsigned long long)row->min, (unsigned long long)row->max);
     else
         config_say(why, "argument must be between %lld and %lld inclusive", row->min, row->max);
     return false;
@@ -112,7 +115,8 @@ static void print_memory(long long n, enum config_form form, struct buf *out)
     config_say(out, "%lld%s", n / units[unit].bytes, unit < 3 ? units[unit].name : "");
 }
 
-static bool parse_number(const struct config_row *row, long long *out, const struct resp_arg *a, struct buf *why)
+static bool parse_number(const struct config_row *row, long long *out, const struct resp_arg *a,
+                         struct buf *why)
 {
     long long n;
     if (row->type == CONFIG_INT && !resp_to_int(a, &n))
@@ -135,7 +139,8 @@ static bool parse_bool(bool *out, const struct resp_arg *a, struct buf *why)
     return true;
 }
 
-static bool parse_word(const struct config_row *row, int *out, const struct resp_arg *a, struct buf *why)
+static bool parse_word(const struct config_row *row, int *out, const struct resp_arg *a,
+                       struct buf *why)
 {
     for (const struct config_word *w = row->words; w->text; w++) {
         if (resp_is(a, w->text)) {
@@ -151,7 +156,8 @@ static bool parse_word(const struct config_row *row, int *out, const struct resp
 
 /* ---- text ---- */
 
-static bool parse_text(const struct config_row *row, char **out, const struct resp_arg *a, struct buf *why)
+static bool parse_text(const struct config_row *row, char **out, const struct resp_arg *a,
+                       struct buf *why)
 {
     if (has_nul(a))
         return refuse(why, "argument must not contain a zero byte");
@@ -163,7 +169,11 @@ static bool parse_text(const struct config_row *row, char **out, const struct re
     if (row->type == CONFIG_DIRECTORY) {
         struct stat st;
         char *absolute = realpath(text, NULL);
-        int reason = absolute ? stat(absolute, &st) < 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR : errno;
+        int reason = 0;
+        if (!absolute || stat(absolute, &st) < 0)
+            reason = errno;
+        else if (!S_ISDIR(st.st_mode))
+            reason = ENOTDIR;
         mem_free(text);
         text = reason ? NULL : mem_strndup(absolute, strlen(absolute));
         free(absolute);
@@ -183,8 +193,8 @@ static void list_release(struct config_list *list)
     *list = (struct config_list){ 0 };
 }
 
-static bool parse_list(const struct config_row *row, struct config_list *out, const struct resp_arg *args, size_t n,
-                       struct buf *why)
+static bool parse_list(const struct config_row *row, struct config_list *out,
+                       const struct resp_arg *args, size_t n, struct buf *why)
 {
     if (n > (size_t)row->max) {
         config_say(why, "too many arguments: %lld are allowed", row->max);
@@ -207,7 +217,8 @@ static bool parse_list(const struct config_row *row, struct config_list *out, co
 
 /* ---- rows with a grammar of their own ---- */
 
-static bool parse_limits(struct config_output_limits *out, const struct resp_arg *args, size_t n, struct buf *why)
+static bool parse_limits(struct config_output_limits *out, const struct resp_arg *args, size_t n,
+                         struct buf *why)
 {
     struct config_output_limits limits = *out;
     if (n == 0 || n % 4)
@@ -221,14 +232,17 @@ static bool parse_limits(struct config_output_limits *out, const struct resp_arg
             return refuse(why, "Invalid client class specified in buffer limit configuration.");
         struct config_output_limit *limit = &limits.of[class];
         if (!read_memory(&args[1], &limit->hard) || !read_memory(&args[2], &limit->soft) ||
-            !resp_to_int(&args[3], &limit->seconds) || limit->seconds < 0 || limit->seconds > INT_MAX)
-            return refuse(why, "Error in hard, soft or soft_seconds setting in buffer limit configuration.");
+            !resp_to_int(&args[3], &limit->seconds) || limit->seconds < 0 ||
+            limit->seconds > INT_MAX)
+            return refuse(
+                why, "Error in hard, soft or soft_seconds setting in buffer limit configuration.");
     }
     *out = limits;
     return true;
 }
 
-static bool print_limits(const struct config_output_limits *limits, enum config_form form, int line, struct buf *out)
+static bool print_limits(const struct config_output_limits *limits, enum config_form form, int line,
+                         struct buf *out)
 {
     if (line >= (form == CONFIG_FORM_GET ? 1 : CONFIG_CLIENT_CLASSES))
         return false;
@@ -246,7 +260,8 @@ static bool print_limits(const struct config_output_limits *limits, enum config_
     return true;
 }
 
-static bool parse_percentiles(struct config_percentiles *out, const struct resp_arg *args, size_t n, struct buf *why)
+static bool parse_percentiles(struct config_percentiles *out, const struct resp_arg *args, size_t n,
+                              struct buf *why)
 {
     struct config_percentiles parsed = { .n = n };
     if (n > CONFIG_PERCENTILES_MAX) {
@@ -255,7 +270,8 @@ static bool parse_percentiles(struct config_percentiles *out, const struct resp_
     }
     for (size_t i = 0; i < n; i++) {
         if (!resp_to_double(&args[i], &parsed.at[i]) || !(parsed.at[i] >= 0 && parsed.at[i] <= 100))
-            return refuse(why, "latency-tracking-info-percentiles should be numbers between 0.0 and 100.0");
+            return refuse(
+                why, "latency-tracking-info-percentiles should be numbers between 0.0 and 100.0");
     }
     *out = parsed;
     return true;
@@ -274,10 +290,12 @@ static void print_percentiles(const struct config_percentiles *p, struct buf *ou
 
 static bool takes_many(const struct config_row *row)
 {
-    return row->type == CONFIG_LIST || row->type == CONFIG_LIMITS || row->type == CONFIG_PERCENTILES;
+    return row->type == CONFIG_LIST || row->type == CONFIG_LIMITS ||
+           row->type == CONFIG_PERCENTILES;
 }
 
-static bool parse_many(const struct config_row *row, void *value, const struct resp_arg *args, size_t n, struct buf *why)
+static bool parse_many(const struct config_row *row, void *value, const struct resp_arg *args,
+                       size_t n, struct buf *why)
 {
     switch (row->type) {
     case CONFIG_LIMITS: return parse_limits(value, args, n, why);
@@ -286,7 +304,8 @@ static bool parse_many(const struct config_row *row, void *value, const struct r
     }
 }
 
-bool config_value_parse(const struct config_row *row, void *value, const struct resp_arg *args, size_t n, struct buf *why)
+bool config_value_parse(const struct config_row *row, void *value, const struct resp_arg *args,
+                        size_t n, struct buf *why)
 {
     if (takes_many(row) && n == 1) {
         /* One argument, quoted or from CONFIG SET: its words. */
@@ -301,7 +320,8 @@ bool config_value_parse(const struct config_row *row, void *value, const struct 
         return ok;
     }
     if (takes_many(row))
-        return n == 0 ? refuse(why, "wrong number of arguments") : parse_many(row, value, args, n, why);
+        return n == 0 ? refuse(why, "wrong number of arguments")
+                      : parse_many(row, value, args, n, why);
     if (n != 1)
         return refuse(why, "wrong number of arguments");
     switch (row->type) {
@@ -316,7 +336,8 @@ bool config_value_parse(const struct config_row *row, void *value, const struct 
 /* A word of a file: as it is, or in double quotes. */
 static void print_word(const char *text, enum config_form form, struct buf *out)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:*@%+=,~^!&|$?<>()[]{};";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:*@%+=,~^!&|$?<>()[]{};";
     if (form == CONFIG_FORM_GET || (*text && text[strspn(text, plain)] == '\0')) {
         config_say(out, "%s", text);
         return;
@@ -351,7 +372,8 @@ static const char *word_text(const struct config_row *row, int value)
     return "";
 }
 
-bool config_value_print(const struct config_row *row, const void *value, enum config_form form, int line, struct buf *out)
+bool config_value_print(const struct config_row *row, const void *value, enum config_form form,
+                        int line, struct buf *out)
 {
     size_t begin = out->len;
     if (row->type == CONFIG_LIMITS)
@@ -362,7 +384,9 @@ bool config_value_print(const struct config_row *row, const void *value, enum co
     case CONFIG_BOOL: config_say(out, "%s", *(const bool *)value ? "yes" : "no"); break;
     case CONFIG_ENUM: config_say(out, "%s", word_text(row, *(const int *)value)); break;
     case CONFIG_MEMORY: print_memory(*(const long long *)value, form, out); break;
-    case CONFIG_OCTAL: config_say(out, "%llo", (unsigned long long)*(const long long *)value); break;
+    case CONFIG_OCTAL:
+        config_say(out, "%llo", (unsigned long long)*(const long long *)value);
+        break;
     case CONFIG_STRING: print_word(*(char *const *)value, form, out); break;
     case CONFIG_DIRECTORY: {
         char *absolute = form == CONFIG_FORM_GET ? realpath(*(char *const *)value, NULL) : NULL;

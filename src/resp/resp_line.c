@@ -1,10 +1,10 @@
-/* Splitting a line into arguments by the quoting rules that Redis uses for inline commands and configuration files, and reading
- * numbers out of arguments.
+/* Splitting a line into arguments by the quoting rules that Redis uses for inline commands and
+ * configuration files, and reading numbers out of arguments.
  *
  *   SET key "a\x00b\n" 'it\'s' ""      ->  SET | key | a NUL b LF | it's | (empty)
  *
- * A quote may open inside a word (a"b c" is one argument); a closing one must be followed by a blank or the end. A NUL is a byte like
- * any other. */
+ * A quote may open inside a word (a"b c" is one argument); a closing one must be followed by a
+ * blank or the end. A NUL is a byte like any other. */
 #include "resp/resp.h"
 
 #include <errno.h>
@@ -50,7 +50,8 @@ static char unescape(const char **p, const char *end)
     }
 }
 
-/* The quoted part that begins at *p, behind its opening quote, to *out. False: it does not close, or not before a blank. */
+/* The quoted part that begins at *p, behind its opening quote, to *out. False: it does not close,
+ * or not before a blank. */
 static bool split_quoted(const char **p, const char *end, char quote, char **out)
 {
     while (*p < end) {
@@ -77,7 +78,8 @@ static bool split_word(const char **p, const char *end, char **out)
     return true;
 }
 
-long resp_split_line(const char *line, size_t len, struct buf *store, struct resp_arg **argv, size_t *argv_cap)
+long resp_split_line(const char *line, size_t len, struct buf *store, struct resp_arg **argv,
+                     size_t *argv_cap)
 {
     /* What is unescaped is never longer than the line, so the slices stay where they are. */
     char *out = buf_reserve(store, len + 1);
@@ -119,7 +121,8 @@ bool resp_to_int(const struct resp_arg *a, long long *out)
         return false;
     for (; p < end; p++) {
         unsigned digit = (unsigned)(unsigned char)*p - '0';
-        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, digit, &value))
+        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value))
             return false;
     }
     if (value > (unsigned long long)INT64_MAX + negative)
@@ -128,11 +131,13 @@ bool resp_to_int(const struct resp_arg *a, long long *out)
     return true;
 }
 
-/* Plain decimals of up to 15 digits and 22 places: both the digits and the power of ten are exact doubles then, so that one division rounds
- * correctly (Clinger, "How to read floating point numbers accurately", 1990). False: not of that form. */
+/* Plain decimals of up to 15 digits and 22 places: both the digits and the power of ten are exact
+ * doubles then, so that one division rounds correctly (Clinger, "How to read floating point numbers
+ * accurately", 1990). False: not of that form. */
 static bool read_short_decimal(const char *p, const char *end, double *out)
 {
-    static const double power[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+    static const double power[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
     bool negative = p < end && *p == '-';
     uint64_t digits = 0;

@@ -1,15 +1,17 @@
 /* Finding commands in a stream of bytes.
  *
- * The reader is a small state machine that can stop at any byte: a header line is sought from where the last call
- * stopped seeking, a bulk is only compared with its length. What it finds does not depend on how the stream was cut:
- * a line's maximum holds whether its end has arrived or not, and nothing is decided by what lies behind a command.
+ * The reader is a small state machine that can stop at any byte: a header line is sought from where
+ * the last call stopped seeking, a bulk is only compared with its length. What it finds does not
+ * depend on how the stream was cut: a line's maximum holds whether its end has arrived or not, and
+ * nothing is decided by what lies behind a command.
  *
- * Counts and lengths in headers are claims of the peer. They are checked against the limits and then only compared
- * with what has really arrived: the argument array grows with arguments received, never by the count announced, and the
- * caller sizes its buffer by `need`, which the bulk limit bounds.
+ * Counts and lengths in headers are claims of the peer. They are checked against the limits and
+ * then only compared with what has really arrived: the argument array grows with arguments
+ * received, never by the count announced, and the caller sizes its buffer by `need`, which the bulk
+ * limit bounds.
  *
- * As Redis does, the two bytes after a header's digits and after a bulk are skipped without a look at them: that they are CR LF is
- * the sender's concern. */
+ * As Redis does, the two bytes after a header's digits and after a bulk are skipped without a look
+ * at them: that they are CR LF is the sender's concern. */
 #include "resp/resp.h"
 
 #include <stdarg.h>
@@ -18,9 +20,9 @@
 
 #include "base/mem.h"
 
-#define UNAUTH_ARGS_MAX 10      /* arguments of a client that has not authenticated */
+#define UNAUTH_ARGS_MAX 10 /* arguments of a client that has not authenticated */
 #define ARGV_FIRST 16
-#define ARGV_KEEP 1024          /* a larger argument array is given back with the command that needed it */
+#define ARGV_KEEP 1024 /* a larger argument array is given back with the command that needed it */
 #define UNQUOTED_KEEP 4096
 
 void resp_reader_release(struct resp_reader *r)
@@ -30,7 +32,8 @@ void resp_reader_release(struct resp_reader *r)
     memset(r, 0, sizeof *r);
 }
 
-static enum resp_result fail(struct resp_reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static enum resp_result fail(struct resp_reader *r, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static enum resp_result fail(struct resp_reader *r, const char *fmt, ...)
 {
@@ -76,9 +79,10 @@ static bool argv_room(struct resp_reader *r)
     return true;
 }
 
-/* Where the line that begins at r->pos has its first `mark`: RESP_COMMAND and *end, RESP_MORE, or RESP_ERROR when it is longer than a
- * line may be. */
-static enum resp_result line_end(struct resp_reader *r, const char *data, size_t len, char mark, size_t max, size_t *end)
+/* Where the line that begins at r->pos has its first `mark`: RESP_COMMAND and *end, RESP_MORE, or
+ * RESP_ERROR when it is longer than a line may be. */
+static enum resp_result line_end(struct resp_reader *r, const char *data, size_t len, char mark,
+                                 size_t max, size_t *end)
 {
     size_t stop = len - r->pos > max ? r->pos + max + 1 : len;
     if (r->scan < r->pos)
@@ -92,9 +96,11 @@ static enum resp_result line_end(struct resp_reader *r, const char *data, size_t
     return stop - r->pos > max ? RESP_ERROR : RESP_MORE;
 }
 
-/* The number in the header that begins at r->pos, past its first byte; r->pos is then behind the line. `what` names the header in errors. */
-static enum resp_result read_header(struct resp_reader *r, const char *data, size_t len, const struct resp_limits *limits,
-                                    const char *what, bool *number, long long *value)
+/* The number in the header that begins at r->pos, past its first byte; r->pos is then behind the
+ * line. `what` names the header in errors. */
+static enum resp_result read_header(struct resp_reader *r, const char *data, size_t len,
+                                    const struct resp_limits *limits, const char *what,
+                                    bool *number, long long *value)
 {
     size_t end;
     enum resp_result found = line_end(r, data, len, '\r', limits->inline_max, &end);
@@ -111,7 +117,8 @@ static enum resp_result read_header(struct resp_reader *r, const char *data, siz
 }
 
 /* An inline command at r->pos. */
-static enum resp_result read_inline(struct resp_reader *r, const char *data, size_t len, const struct resp_limits *limits)
+static enum resp_result read_inline(struct resp_reader *r, const char *data, size_t len,
+                                    const struct resp_limits *limits)
 {
     size_t end;
     enum resp_result found = line_end(r, data, len, '\n', limits->inline_max, &end);
@@ -130,8 +137,8 @@ static enum resp_result read_inline(struct resp_reader *r, const char *data, siz
     return RESP_COMMAND;
 }
 
-static enum resp_result read_count(struct resp_reader *r, const char *data, size_t len, const struct resp_limits *limits,
-                                   bool authenticated)
+static enum resp_result read_count(struct resp_reader *r, const char *data, size_t len,
+                                   const struct resp_limits *limits, bool authenticated)
 {
     bool number;
     long long count;
@@ -171,8 +178,8 @@ static enum resp_result read_bulk_header(struct resp_reader *r, const char *data
 }
 
 /* The arguments of a multibulk command, as far as they have arrived. */
-static enum resp_result read_args(struct resp_reader *r, const char *data, size_t len, const struct resp_limits *limits,
-                                  bool authenticated)
+static enum resp_result read_args(struct resp_reader *r, const char *data, size_t len,
+                                  const struct resp_limits *limits, bool authenticated)
 {
     while (r->args_left > 0) {
         if (!r->in_bulk) {
@@ -197,8 +204,8 @@ static enum resp_result read_args(struct resp_reader *r, const char *data, size_
     return RESP_COMMAND;
 }
 
-enum resp_result resp_read(struct resp_reader *r, const char *data, size_t len, const struct resp_limits *limits,
-                           bool authenticated, size_t *used)
+enum resp_result resp_read(struct resp_reader *r, const char *data, size_t len,
+                           const struct resp_limits *limits, bool authenticated, size_t *used)
 {
     if (r->error[0])
         return RESP_ERROR;
@@ -210,7 +217,8 @@ enum resp_result resp_read(struct resp_reader *r, const char *data, size_t len, 
             if (r->pos >= len)
                 return more(r, 1);
             r->argc = 0;
-            got = data[r->pos] == '*' ? read_count(r, data, len, limits, authenticated) : read_inline(r, data, len, limits);
+            got = data[r->pos] == '*' ? read_count(r, data, len, limits, authenticated)
+                                      : read_inline(r, data, len, limits);
             if (got != RESP_COMMAND)
                 return got;
         }

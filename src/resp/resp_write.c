@@ -1,11 +1,14 @@
 /* Writing replies, in the protocol version that the client speaks.
  *
- * Doubles take the time here: a search returns one a result. For the usual magnitudes the 17, 16 or 15 digits that read
- * back as the same double are found in exact 128-bit integers instead of by printf and strtod, ten times slower:
+ * Doubles take the time here: a search returns one a result. For the usual magnitudes the 17, 16 or
+ * 15 digits that read back as the same double are found in exact 128-bit integers instead of by
+ * printf and strtod, ten times slower:
  *
- *   d = m * 2^-k     digits(p) = round(m * 10^p / 2^k)     and they read back as d when |digits * 2^k - m * 10^p| < 10^p / 2
+ *   d = m * 2^-k     digits(p) = round(m * 10^p / 2^k)
+ *   they read back as d when |digits * 2^k - m * 10^p| < 10^p / 2
  *
- * that is, when they differ from d by less than half a unit in its last place. Fewest digits first; zeros at the end are dropped. */
+ * that is, when they differ from d by less than half a unit in its last place. Fewest digits first;
+ * zeros at the end are dropped. */
 #include "resp/resp.h"
 
 #include <math.h>
@@ -137,23 +140,25 @@ void resp_bool(struct resp_writer *w, bool b)
 
 static u128 power10(int n)
 {
-    static const uint64_t low[] = { 1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000,
-                                    100000000000, 1000000000000, 10000000000000, 100000000000000, 1000000000000000,
-                                    10000000000000000, 100000000000000000, 1000000000000000000 };
-    return n <= 18 ? low[n] : (u128)low[18] * low[n - 18];
+    u128 power = 1;
+    for (; n > 0; n--)
+        power *= 10;
+    return power;
 }
 
-/* Plain decimals for 1e-4 <= d < 2^53, d no integer: the length, or 0 where the arithmetic above does not apply. */
+/* Plain decimals for 1e-4 <= d < 2^53, d no integer: the length, or 0 where the arithmetic above
+ * does not apply. */
 static size_t format_fraction(double d, char *out)
 {
     int exponent;
     uint64_t m = (uint64_t)(frexp(d, &exponent) * 0x1p53);
     int k = 53 - exponent;
-    if (k < 1 || m == (uint64_t)1 << 52)    /* a power of two: its neighbour below is nearer than half a unit */
+    /* The neighbour below a power of two is nearer than half a unit: left to printf. */
+    if (k < 1 || m == (uint64_t)1 << 52)
         return 0;
-    int first = -4;                         /* decimal exponent of the first digit */
-    static const double bound[] = { 1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12,
-                                    1e13, 1e14, 1e15 };
+    int first = -4; /* decimal exponent of the first digit */
+    static const double bound[] = { 1e-3, 1e-2, 1e-1, 1e0,  1e1,  1e2,  1e3,  1e4,  1e5, 1e6,
+                                    1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
     for (size_t i = 0; i < sizeof bound / sizeof *bound && d >= bound[i]; i++)
         first++;
     uint64_t digits = 0;
@@ -164,7 +169,7 @@ static size_t format_fraction(double d, char *out)
             continue;
         u128 scale = power10(places), exact = (u128)m * scale, half = (u128)1 << (k - 1);
         u128 rounded = (exact + half) >> k;
-        if ((rounded << k) - half == exact)     /* a tie goes to the even digit, as in printf */
+        if ((rounded << k) - half == exact) /* a tie goes to the even digit, as in printf */
             rounded &= ~(u128)1;
         u128 back = rounded << k, off = back > exact ? back - exact : exact - back;
         digits = (uint64_t)rounded;
@@ -207,7 +212,8 @@ size_t resp_format_double(double d, char out[RESP_DOUBLE_MAX])
     }
     if (d >= 1e-4 && d < 0x1p53 && (len = format_fraction(d, out + sign)) > 0)
         return sign + len;
-    /* Any decimal of 15 digits is told apart by a normal double, so that fewer need not be tried; subnormals have fewer. */
+    /* Any decimal of 15 digits is told apart by a normal double, so that fewer need not be tried;
+     * subnormals have fewer. */
     for (int digits = fpclassify(d) == FP_SUBNORMAL ? 1 : 15; digits <= 17; digits++) {
         len = (size_t)snprintf(out + sign, RESP_DOUBLE_MAX - sign, "%.*g", digits, d);
         if (strtod(out + sign, NULL) == d)

@@ -1,5 +1,6 @@
-/* The configuration file: any bytes are read or refused with a reason, and what was read, written as lines and read again is the same. The
- * first line, as words, goes through CONFIG GET and CONFIG SET as well. */
+/* The configuration file: any bytes are read or refused with a reason, and what was read, written
+ * as lines and read again is the same. The first line, as words, goes through CONFIG GET and CONFIG
+ * SET as well. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +28,8 @@ static void check_lines(const struct config *c)
         abort();
     for (size_t i = 0; i < config_table_size; i++) {
         const struct config_row *row = &config_table[i];
-        if (row->type != CONFIG_DIRECTORY && !config_value_equal(row, config_field(c, row), config_field(again, row)))
+        if (row->type != CONFIG_DIRECTORY &&
+            !config_value_equal(row, config_field(c, row), config_field(again, row)))
             abort();
     }
     config_free(again);
@@ -35,7 +37,8 @@ static void check_lines(const struct config *c)
     buf_release(&error);
 }
 
-/* Other files are not the fuzzer's to choose: is there an `include`, in any case, with quotes inside or spelt with \xHH? */
+/* Other files are not the fuzzer's to choose: is there an `include`, in any case, with quotes
+ * inside or spelt with \xHH? */
 static bool may_include(const uint8_t *data, size_t size)
 {
     static const char word[] = "include";

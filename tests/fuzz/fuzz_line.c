@@ -1,5 +1,5 @@
-/* The splitting of lines: arguments written back in quotes split into the same arguments. And numbers: what is read, written, and
- * read again is the same. */
+/* The splitting of lines: arguments written back in quotes split into the same arguments. And
+ * numbers: what is read, written, and read again is the same. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +18,8 @@ static void check_numbers(const struct resp_arg *a)
         struct buf text = { 0 };
         buf_printf(&text, "%lld", n);
         struct resp_arg written = { text.data, text.len };
-        if (text.len != a->len || memcmp(text.data, a->data, a->len) != 0 || !resp_to_int(&written, &again) || again != n)
+        if (text.len != a->len || memcmp(text.data, a->data, a->len) != 0 ||
+            !resp_to_int(&written, &again) || again != n)
             abort();
         buf_release(&text);
     }
@@ -27,7 +28,8 @@ static void check_numbers(const struct resp_arg *a)
         struct resp_arg written = { text, resp_format_double(d, text) };
         if (isnan(d) || written.len > RESP_DOUBLE_MAX)
             abort();
-        if (fpclassify(d) != FP_SUBNORMAL && (!resp_to_double(&written, &back) || back != d || signbit(back) != signbit(d)))
+        if (fpclassify(d) != FP_SUBNORMAL &&
+            (!resp_to_double(&written, &back) || back != d || signbit(back) != signbit(d)))
             abort();
     }
 }
@@ -51,11 +53,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (bytes > size)
         abort();
     if (n >= 0) {
-        long m = resp_split_line(quoted.data ? quoted.data : "", quoted.len, &again, &argv_again, &cap_again);
+        long m = resp_split_line(quoted.data ? quoted.data : "", quoted.len, &again, &argv_again,
+                                 &cap_again);
         if (m != n)
             abort();
         for (long i = 0; i < n; i++) {
-            if (argv[i].len != argv_again[i].len || memcmp(argv[i].data, argv_again[i].data, argv[i].len) != 0)
+            if (argv[i].len != argv_again[i].len ||
+                memcmp(argv[i].data, argv_again[i].data, argv[i].len) != 0)
                 abort();
         }
     }

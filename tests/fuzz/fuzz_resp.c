@@ -1,5 +1,5 @@
-/* The reader of commands: what it finds in a stream does not depend on how the stream arrives. The first bytes of the input choose the
- * client's state and where the stream is cut. */
+/* The reader of commands: what it finds in a stream does not depend on how the stream arrives. The
+ * first bytes of the input choose the client's state and where the stream is cut. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,10 +12,13 @@
 
 #define HEAD 4
 
-static const struct resp_limits limits = { .bulk_max = 100000, .inline_max = 1024, .args_max = 1000, .unauth_bulk_max = 64 };
+static const struct resp_limits limits = {
+    .bulk_max = 100000, .inline_max = 1024, .args_max = 1000, .unauth_bulk_max = 64
+};
 
 /* Commands, then the error, to `out`; in one piece without `rng`. */
-static void feed(const uint8_t *stream, size_t len, struct rng *rng, bool authenticated, struct buf *out)
+static void feed(const uint8_t *stream, size_t len, struct rng *rng, bool authenticated,
+                 struct buf *out)
 {
     struct resp_reader r = { 0 };
     size_t begin = 0, have = rng ? 0 : len, used;

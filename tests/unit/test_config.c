@@ -1,4 +1,5 @@
-/* The settings: table, files, command line, CONFIG GET, SET and REWRITE, the default file. tsan: skip (one thread). */
+/* The settings: table, files, command line, CONFIG GET, SET and REWRITE, the default file. tsan:
+ * skip (one thread). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -175,7 +176,8 @@ static void test_defaults(void **state)
     config_free(NULL);
 }
 
-/* vecstore.conf as it lies in the tree is what the table says, and reading it gives the defaults. */
+/* vecstore.conf as it lies in the tree is what the table says, and reading it gives the
+ * defaults. */
 static void test_default_file(void **state)
 {
     (void)state;
@@ -215,9 +217,12 @@ static void test_file_grammar(void **state)
     (void)state;
     struct config *c = config_new();
     expect_load(c,
-                "# comment\n\n   # another\r\n\tPORT 7000\r\nbind 127.0.0.1 \"::1\"\nlogfile \"a b\\x21\"\nsyslog-ident 'it\\'s'\n"
-                "client-output-buffer-limit pubsub 1 2 3\nclient-output-buffer-limit replica 1kb 2K 4\nunixsocketperm 700\n"
-                "latency-tracking-info-percentiles 50 99.5 100\nproto-max-bulk-len 2MB\nrequirepass \"\"\nloglevel DEBUG\n"
+                "# comment\n\n   # another\r\n\tPORT 7000\r\nbind 127.0.0.1 \"::1\"\nlogfile \"a "
+                "b\\x21\"\nsyslog-ident 'it\\'s'\n"
+                "client-output-buffer-limit pubsub 1 2 3\nclient-output-buffer-limit replica 1kb "
+                "2K 4\nunixsocketperm 700\n"
+                "latency-tracking-info-percentiles 50 99.5 100\nproto-max-bulk-len "
+                "2MB\nrequirepass \"\"\nloglevel DEBUG\n"
                 "port 7001",
                 NULL);
     assert_int_equal(c->port, 7001);
@@ -237,39 +242,53 @@ static void test_file_grammar(void **state)
 
 static void test_file_errors(void **state)
 {
-    static const struct { const char *text, *error; } cases[] = {
+    static const struct {
+        const char *text, *error;
+    } cases[] = {
         { "\nprot 7000\n", "x.conf:2: 'prot': Bad directive or wrong number of arguments" },
         { "port\n", "x.conf:1: 'port': wrong number of arguments" },
         { "port 1 2\n", "x.conf:1: 'port': wrong number of arguments" },
         { "port x\n", "x.conf:1: 'port': argument couldn't be parsed into an integer" },
         { "port 70000\n", "x.conf:1: 'port': argument must be between 0 and 65535 inclusive" },
-        { "port 99999999999999999999\n", "x.conf:1: 'port': argument couldn't be parsed into an integer" },
+        { "port 99999999999999999999\n",
+          "x.conf:1: 'port': argument couldn't be parsed into an integer" },
         { "daemonize maybe\n", "x.conf:1: 'daemonize': argument must be 'yes' or 'no'" },
-        { "supervised me\n",
-          "x.conf:1: 'supervised': argument(s) must be one of the following: no, auto, systemd, upstart" },
-        { "proto-max-bulk-len 1tb\n", "x.conf:1: 'proto-max-bulk-len': argument must be a memory value" },
-        { "proto-max-bulk-len -1\n", "x.conf:1: 'proto-max-bulk-len': argument must be a memory value" },
-        { "proto-max-bulk-len 9223372036854775807gb\n", "x.conf:1: 'proto-max-bulk-len': argument must be a memory value" },
-        { "proto-max-bulk-len 1kb\n",
-          "x.conf:1: 'proto-max-bulk-len': argument must be between 1048576 and 9223372036854775807 inclusive" },
-        { "unixsocketperm 888\n", "x.conf:1: 'unixsocketperm': argument couldn't be parsed as an octal number" },
-        { "unixsocketperm 1000\n", "x.conf:1: 'unixsocketperm': argument must be between 0 and 777 inclusive" },
+        { "supervised me\n", "x.conf:1: 'supervised': argument(s) must be one of the following: "
+                             "no, auto, systemd, upstart" },
+        { "proto-max-bulk-len 1tb\n",
+          "x.conf:1: 'proto-max-bulk-len': argument must be a memory value" },
+        { "proto-max-bulk-len -1\n",
+          "x.conf:1: 'proto-max-bulk-len': argument must be a memory value" },
+        { "proto-max-bulk-len 9223372036854775807gb\n",
+          "x.conf:1: 'proto-max-bulk-len': argument must be a memory value" },
+        { "proto-max-bulk-len 1kb\n", "x.conf:1: 'proto-max-bulk-len': argument must be between "
+                                      "1048576 and 9223372036854775807 inclusive" },
+        { "unixsocketperm 888\n",
+          "x.conf:1: 'unixsocketperm': argument couldn't be parsed as an octal number" },
+        { "unixsocketperm 1000\n",
+          "x.conf:1: 'unixsocketperm': argument must be between 0 and 777 inclusive" },
         { "client-output-buffer-limit normal 0 0\n",
-          "x.conf:1: 'client-output-buffer-limit': Wrong number of arguments in buffer limit configuration." },
+          "x.conf:1: 'client-output-buffer-limit': Wrong number of arguments in buffer limit "
+          "configuration." },
         { "client-output-buffer-limit master 0 0 0\n",
-          "x.conf:1: 'client-output-buffer-limit': Invalid client class specified in buffer limit configuration." },
+          "x.conf:1: 'client-output-buffer-limit': Invalid client class specified in buffer limit "
+          "configuration." },
         { "client-output-buffer-limit normal 0 x 0\n",
-          "x.conf:1: 'client-output-buffer-limit': Error in hard, soft or soft_seconds setting in buffer limit configuration." },
+          "x.conf:1: 'client-output-buffer-limit': Error in hard, soft or soft_seconds setting in "
+          "buffer limit configuration." },
         { "latency-tracking-info-percentiles 101\n",
-          "x.conf:1: 'latency-tracking-info-percentiles': latency-tracking-info-percentiles should be numbers between 0.0 and 100.0" },
+          "x.conf:1: 'latency-tracking-info-percentiles': latency-tracking-info-percentiles should "
+          "be numbers between 0.0 and 100.0" },
         { "logfile \"a\\x00b\"\n", "x.conf:1: 'logfile': argument must not contain a zero byte" },
         { "logfile \"a\n", "x.conf:1: Unbalanced quotes in configuration line" },
         { "requirepass a secret\n", "x.conf:1: 'requirepass': wrong number of arguments" },
         { "dir /does/not/exist\n", "x.conf:1: 'dir': No such file or directory" },
-        { "include /does/not/exist.conf\n", "x.conf:1: 'include': can't find config file '/does/not/exist.conf'" },
+        { "include /does/not/exist.conf\n",
+          "x.conf:1: 'include': can't find config file '/does/not/exist.conf'" },
         { "include\n", "x.conf:1: 'include': Bad directive or wrong number of arguments" },
         { "\x01\"b c\" d\n", "x.conf:1: '?b?c': Bad directive or wrong number of arguments" },
-        { "bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n", "x.conf:1: 'bind': too many arguments: 16 are allowed" },
+        { "bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n",
+          "x.conf:1: 'bind': too many arguments: 16 are allowed" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -288,7 +307,8 @@ static void test_include(void **state)
     struct config *c = config_new();
     write_file(in_folder("one.inc"), "port 1\ntimeout 5\n");
     write_file(in_folder("two.inc"), "port 2\n");
-    snprintf(text, sizeof text, "include %s\nmaxclients 7\ninclude %s\n", in_folder("*.inc"), in_folder("none*.inc"));
+    snprintf(text, sizeof text, "include %s\nmaxclients 7\ninclude %s\n", in_folder("*.inc"),
+             in_folder("none*.inc"));
     write_file(in_folder("main.conf"), text);
     assert_true(config_load_file(c, in_folder("main.conf"), &error));
     assert_int_equal(c->port, 2);
@@ -298,17 +318,22 @@ static void test_include(void **state)
     /* The place of a fault is the included file's. */
     write_file(in_folder("two.inc"), "\nport x\n");
     assert_false(config_load_file(c, in_folder("main.conf"), &error));
-    snprintf(want, sizeof want, "%s:2: 'port': argument couldn't be parsed into an integer", in_folder("two.inc"));
+    snprintf(want, sizeof want, "%s:2: 'port': argument couldn't be parsed into an integer",
+             in_folder("two.inc"));
     assert_string_equal(error.data, want);
     /* A file that includes itself, even twice, ends. */
-    snprintf(text, sizeof text, "include %s\ninclude %s\n", in_folder("self.conf"), in_folder("self.conf"));
+    snprintf(text, sizeof text, "include %s\ninclude %s\n", in_folder("self.conf"),
+             in_folder("self.conf"));
     write_file(in_folder("self.conf"), text);
     assert_false(config_load_file(c, in_folder("self.conf"), &error));
     assert_non_null(strstr(error.data, "includes are nested more than 16 deep"));
     snprintf(text, sizeof text, "include %s\n", folder);
-    expect_load(c, text, (snprintf(want, sizeof want, "x.conf:1: 'include': '%s' is not a file", folder), want));
+    expect_load(
+        c, text,
+        (snprintf(want, sizeof want, "x.conf:1: 'include': '%s' is not a file", folder), want));
     assert_false(config_load_file(c, in_folder("absent.conf"), &error));
-    snprintf(want, sizeof want, "can't open config file '%s': No such file or directory", in_folder("absent.conf"));
+    snprintf(want, sizeof want, "can't open config file '%s': No such file or directory",
+             in_folder("absent.conf"));
     assert_string_equal(error.data, want);
     config_free(c);
     buf_release(&error);
@@ -320,8 +345,10 @@ static void test_args(void **state)
     write_file(in_folder("args.conf"), "port 1\nmaxclients 9\n");
     char file[512];
     snprintf(file, sizeof file, "%s", in_folder("args.conf"));
-    const char *good[] = { file, "--port", "7000", "--loglevel", "debug", "--bind", "127.0.0.1", "::1",
-                     "--client-output-buffer-limit", "normal 1 2 3", "--logfile", "" };
+    const char *good[] = { file,           "--port",    "7000",
+                           "--loglevel",   "debug",     "--bind",
+                           "127.0.0.1",    "::1",       "--client-output-buffer-limit",
+                           "normal 1 2 3", "--logfile", "" };
     struct config *c = config_new();
     expect_args(c, sizeof good / sizeof *good, good, NULL);
     assert_int_equal(c->port, 7000);
@@ -332,9 +359,12 @@ static void test_args(void **state)
     config_free(c);
     c = config_new();
     expect_args(c, 0, NULL, NULL);
-    expect_args(c, 2, (const char *[]){ "--port", "x" }, "command line: 'port': argument couldn't be parsed into an integer");
-    expect_args(c, 1, (const char *[]){ "--port" }, "command line: 'port': wrong number of arguments");
-    expect_args(c, 2, (const char *[]){ "--prot", "1" }, "command line: 'prot': Bad directive or wrong number of arguments");
+    expect_args(c, 2, (const char *[]){ "--port", "x" },
+                "command line: 'port': argument couldn't be parsed into an integer");
+    expect_args(c, 1, (const char *[]){ "--port" },
+                "command line: 'port': wrong number of arguments");
+    expect_args(c, 2, (const char *[]){ "--prot", "1" },
+                "command line: 'prot': Bad directive or wrong number of arguments");
     expect_args(c, 1, (const char *[]){ "--" }, "'--' is not of the form --setting value");
     expect_args(c, 2, (const char *[]){ "-p", "1" }, "'-p' is not of the form --setting value");
     config_free(c);
@@ -351,9 +381,12 @@ static void test_get(void **state)
     expect_get(c, "nothing-such", "");
     expect_get(c, "bind unixsocketperm", "bind=* -::*;unixsocketperm=0;");
     expect_get(c, "client-output-buffer-limit",
-               "client-output-buffer-limit=normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60;");
-    expect_get(c, "*query-buffer* requirepass loglevel", "client-query-buffer-limit=1073741824;requirepass=;loglevel=notice;");
-    expect_get(c, "latency-tracking-info-percentiles", "latency-tracking-info-percentiles=50 99 99.9;");
+               "client-output-buffer-limit=normal 0 0 0 slave 268435456 67108864 60 pubsub "
+               "33554432 8388608 60;");
+    expect_get(c, "*query-buffer* requirepass loglevel",
+               "client-query-buffer-limit=1073741824;requirepass=;loglevel=notice;");
+    expect_get(c, "latency-tracking-info-percentiles",
+               "latency-tracking-info-percentiles=50 99 99.9;");
     struct resp_arg all = { "*", 1 };
     assert_int_equal(config_get(c, &all, 1, NULL, NULL), config_table_size);
     config_free(c);
@@ -361,9 +394,9 @@ static void test_get(void **state)
 
 struct heard {
     struct config *config;
-    const char *refuse;    /* the reason, or NULL */
+    const char *refuse; /* the reason, or NULL */
     int calls;
-    long long port;        /* as of the last call */
+    long long port; /* as of the last call */
     char name[64];
 };
 
@@ -400,11 +433,14 @@ static void test_set(void **state)
     expect_set(c, "latency-tracking-info-percentiles ''", NULL);
     assert_int_equal(c->latency_tracking_info_percentiles.n, 0);
     /* All or none. */
-    expect_set(c, "timeout 11 maxclients x", FAILED("maxclients", "argument couldn't be parsed into an integer"));
-    expect_set(c, "timeout 11 maxclients 0", FAILED("maxclients", "argument must be between 1 and 1000000 inclusive"));
+    expect_set(c, "timeout 11 maxclients x",
+               FAILED("maxclients", "argument couldn't be parsed into an integer"));
+    expect_set(c, "timeout 11 maxclients 0",
+               FAILED("maxclients", "argument must be between 1 and 1000000 inclusive"));
     expect_set(c, "timeout 11 TIMEOUT 12", FAILED("TIMEOUT", "duplicate parameter"));
     expect_set(c, "timeout 11 databases 3", FAILED("databases", "can't set immutable config"));
-    expect_set(c, "timeout 11 nonsense 3", "ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'");
+    expect_set(c, "timeout 11 nonsense 3",
+               "ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'");
     assert_int_equal(c->timeout, 10);
     config_free(c);
 }
@@ -470,19 +506,27 @@ static void test_rewrite(void **state)
     (void)state;
     char path[512];
     snprintf(path, sizeof path, "%s", in_folder("rewrite.conf"));
-    const char *first = "# mine\n\nport   7000\n  timeout 5\nproto-max-bulk-len 1024kb\n# between\ntimeout 6\nlogfile 'a b'\n# end";
+    const char *first = "# mine\n\nport   7000\n  timeout 5\nproto-max-bulk-len 1024kb\n# "
+                        "between\ntimeout 6\nlogfile 'a b'\n# end";
     write_file(path, first);
     assert_int_equal(chmod(path, 0640), 0);
     struct config *c = load(path);
     rewrite(c);
     /* The first `timeout` says what is not in force: it becomes what is, and the second goes. */
-    expect_file(path, "# mine\n\nport   7000\ntimeout 6\nproto-max-bulk-len 1024kb\n# between\nlogfile 'a b'\n# end\n");
-    expect_set(c, "maxclients 5 timeout 0 requirepass \"a \\\"b\\\" \\x01\" client-output-buffer-limit 'normal 1mb 0 0'", NULL);
+    expect_file(path, "# mine\n\nport   7000\ntimeout 6\nproto-max-bulk-len 1024kb\n# "
+                      "between\nlogfile 'a b'\n# end\n");
+    expect_set(c,
+               "maxclients 5 timeout 0 requirepass \"a \\\"b\\\" \\x01\" "
+               "client-output-buffer-limit 'normal 1mb 0 0'",
+               NULL);
     rewrite(c);
-    const char *want = "# mine\n\nport   7000\ntimeout 0\nproto-max-bulk-len 1024kb\n# between\nlogfile 'a b'\n# end\n"
-                       "# Generated by CONFIG REWRITE\nmaxclients 5\nclient-output-buffer-limit normal 1mb 0 0\n"
-                       "client-output-buffer-limit replica 256mb 64mb 60\nclient-output-buffer-limit pubsub 32mb 8mb 60\n"
-                       "requirepass \"a \\\"b\\\" \\x01\"\n";
+    const char *want =
+        "# mine\n\nport   7000\ntimeout 0\nproto-max-bulk-len 1024kb\n# between\nlogfile 'a b'\n# "
+        "end\n"
+        "# Generated by CONFIG REWRITE\nmaxclients 5\nclient-output-buffer-limit normal 1mb 0 0\n"
+        "client-output-buffer-limit replica 256mb 64mb 60\nclient-output-buffer-limit pubsub 32mb "
+        "8mb 60\n"
+        "requirepass \"a \\\"b\\\" \\x01\"\n";
     expect_file(path, want);
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
@@ -491,7 +535,8 @@ static void test_rewrite(void **state)
     expect_file(path, want);
     struct config *again = load(path);
     for (size_t i = 0; i < config_table_size; i++)
-        assert_true(config_value_equal(&config_table[i], config_field(c, &config_table[i]), config_field(again, &config_table[i])));
+        assert_true(config_value_equal(&config_table[i], config_field(c, &config_table[i]),
+                                       config_field(again, &config_table[i])));
     config_free(again);
     /* A second addition goes under the same marker. */
     expect_set(c, "slowlog-max-len 9", NULL);
@@ -513,7 +558,8 @@ static void test_rewrite_include(void **state)
     struct config *c = load(path);
     expect_set(c, "timeout 8", NULL);
     rewrite(c);
-    snprintf(want, sizeof want, "timeout 8\ninclude %s\n# Generated by CONFIG REWRITE\ntimeout 8\n", in_folder("inner.cfg"));
+    snprintf(want, sizeof want, "timeout 8\ninclude %s\n# Generated by CONFIG REWRITE\ntimeout 8\n",
+             in_folder("inner.cfg"));
     expect_file(path, want);
     struct config *again = load(path);
     assert_int_equal(again->timeout, 8);
@@ -533,7 +579,8 @@ static void test_rewrite_errors(void **state)
     snprintf(path, sizeof path, "%s", in_folder("broken.conf"));
     write_file(path, "timeout 1\n");
     c = load(path);
-    /* Somebody has put something into the file since that it does not understand: leave it alone. */
+    /* Somebody has put something into the file since that it does not understand: leave it
+     * alone. */
     write_file(path, "timeout 2\nwhatever\n");
     assert_false(config_rewrite(c, &error));
     expect_file(path, "timeout 2\nwhatever\n");
@@ -561,8 +608,9 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = { "one.inc", "two.inc", "main.conf", "self.conf", "args.conf", "rewrite.conf", "outer.conf",
-                                         "inner.cfg", "broken.conf" };
+    static const char *const names[] = { "one.inc",    "two.inc",   "main.conf",
+                                         "self.conf",  "args.conf", "rewrite.conf",
+                                         "outer.conf", "inner.cfg", "broken.conf" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(in_folder(names[i]));
     /* Nothing else is left: no file from aside. */

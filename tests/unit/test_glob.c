@@ -1,4 +1,5 @@
-/* Glob patterns against a table of cases and against a naive recursive twin. tsan: skip (one thread). */
+/* Glob patterns against a table of cases and against a naive recursive twin. tsan: skip (one
+ * thread). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -21,16 +22,44 @@ static bool match(const char *pattern, const char *text, bool fold)
 static void test_cases(void **state)
 {
     (void)state;
-    static const struct { const char *pattern, *text; bool want; } cases[] = {
-        { "", "", true },         { "", "a", false },        { "*", "", true },          { "*", "anything", true },
-        { "?", "", false },       { "?", "a", true },        { "a*", "abc", true },      { "*c", "abc", true },
-        { "a*c", "abbbc", true }, { "a*c", "abbb", false },  { "a**c", "ac", true },     { "h?llo", "hello", true },
-        { "h[ae]llo", "hallo", true }, { "h[ae]llo", "hillo", false }, { "h[^e]llo", "hello", false },
-        { "h[^e]llo", "hbllo", true }, { "[a-c]", "b", true }, { "[c-a]", "b", true },   { "[a-c]", "d", false },
-        { "\\*", "*", true },     { "\\*", "a", false },     { "a\\", "a\\", true },     { "[\\]]", "]", true },
-        { "[]a]", "a", false },   { "[^]", "x", true },      { "[", "[", false },        { "[a", "a", true },
-        { "[a-", "-", true },     { "[^a", "b", true },      { "*[0-9]*", "ab7c", true }, { "*.conf", "a.conf.conf", true },
-        { "a*b*c", "aXbYc", true }, { "a*b*c", "acb", false }, { "max*", "maxclients", true },
+    static const struct {
+        const char *pattern, *text;
+        bool want;
+    } cases[] = {
+        { "", "", true },
+        { "", "a", false },
+        { "*", "", true },
+        { "*", "anything", true },
+        { "?", "", false },
+        { "?", "a", true },
+        { "a*", "abc", true },
+        { "*c", "abc", true },
+        { "a*c", "abbbc", true },
+        { "a*c", "abbb", false },
+        { "a**c", "ac", true },
+        { "h?llo", "hello", true },
+        { "h[ae]llo", "hallo", true },
+        { "h[ae]llo", "hillo", false },
+        { "h[^e]llo", "hello", false },
+        { "h[^e]llo", "hbllo", true },
+        { "[a-c]", "b", true },
+        { "[c-a]", "b", true },
+        { "[a-c]", "d", false },
+        { "\\*", "*", true },
+        { "\\*", "a", false },
+        { "a\\", "a\\", true },
+        { "[\\]]", "]", true },
+        { "[]a]", "a", false },
+        { "[^]", "x", true },
+        { "[", "[", false },
+        { "[a", "a", true },
+        { "[a-", "-", true },
+        { "[^a", "b", true },
+        { "*[0-9]*", "ab7c", true },
+        { "*.conf", "a.conf.conf", true },
+        { "a*b*c", "aXbYc", true },
+        { "a*b*c", "acb", false },
+        { "max*", "maxclients", true },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (match(cases[i].pattern, cases[i].text, false) != cases[i].want)
@@ -111,7 +140,8 @@ static void test_random(void **state)
         for (size_t i = 0; i < pn; i++)
             pattern[i] = alphabet[rng_below(&rng, sizeof alphabet - 1)];
         for (size_t i = 0; i < tn; i++)
-            text[i] = rng_below(&rng, 4) ? "abc"[rng_below(&rng, 3)] : alphabet[rng_below(&rng, sizeof alphabet - 1)];
+            text[i] = rng_below(&rng, 4) ? "abc"[rng_below(&rng, 3)]
+                                         : alphabet[rng_below(&rng, sizeof alphabet - 1)];
         bool want = naive(pattern, pn, text, tn);
         matched += want;
         if (glob_match(pattern, pn, text, tn, false) != want)

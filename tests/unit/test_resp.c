@@ -1,5 +1,6 @@
-/* The reader of commands: every split of a stream gives what the whole gives, random streams give what a naive twin gives, and
- * hostile ones are refused in Redis' words. tsan: skip (one thread). */
+/* The reader of commands: every split of a stream gives what the whole gives, random streams give
+ * what a naive twin gives, and hostile ones are refused in Redis' words. tsan: skip (one
+ * thread). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -15,7 +16,9 @@
 #include "base/rng.h"
 #include "resp/resp.h"
 
-static const struct resp_limits limits = { .bulk_max = 1 << 20, .inline_max = 64 * 1024, .args_max = 1024 * 1024,
+static const struct resp_limits limits = { .bulk_max = 1 << 20,
+                                           .inline_max = 64 * 1024,
+                                           .args_max = 1024 * 1024,
                                            .unauth_bulk_max = 16 * 1024 };
 
 /* ---- a transcript: what was found in a stream, as text ---- */
@@ -27,10 +30,11 @@ static void tell_arg(struct buf *out, const char *data, size_t len)
     buf_append(out, " ", 1);
 }
 
-/* Feeds stream[0..len) in pieces that end where `cut` says; commands to `out`, and at the end the error or how much is left over. Every piece
- * gets a block of its own, so that a sanitizer sees reads past it and slices into old ones. */
-static void feed(const char *stream, size_t len, size_t (*cut)(void *arg, size_t at, size_t total), void *arg, bool auth,
-                 struct buf *out)
+/* Feeds stream[0..len) in pieces that end where `cut` says; commands to `out`, and at the end the
+ * error or how much is left over. Every piece gets a block of its own, so that a sanitizer sees
+ * reads past it and slices into old ones. */
+static void feed(const char *stream, size_t len, size_t (*cut)(void *arg, size_t at, size_t total),
+                 void *arg, bool auth, struct buf *out)
 {
     struct resp_reader r = { 0 };
     size_t begin = 0, have = 0, used = 0;
@@ -88,7 +92,8 @@ static size_t cut_random(void *arg, size_t at, size_t total)
 static void expect_same(const struct buf *a, const struct buf *b, size_t where)
 {
     if (a->len != b->len || (a->len && memcmp(a->data, b->data, a->len) != 0))
-        fail_msg("cut at %zu: '%.*s' instead of '%.*s'", where, (int)b->len, b->data, (int)a->len, a->data);
+        fail_msg("cut at %zu: '%.*s' instead of '%.*s'", where, (int)b->len, b->data, (int)a->len,
+                 a->data);
 }
 
 static void expect(const char *stream, size_t len, bool auth, const char *wanted)
@@ -120,11 +125,13 @@ static void test_commands(void **state)
 {
     (void)state;
     EXPECT("*1\r\n$4\r\nPING\r\n", "4:PING \n");
-    EXPECT("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\na\r\nb\r\n*1\r\n$4\r\nPING\r\n", "3:SET 0: 4:a\r\nb \n4:PING \n");
+    EXPECT("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\na\r\nb\r\n*1\r\n$4\r\nPING\r\n",
+           "3:SET 0: 4:a\r\nb \n4:PING \n");
     EXPECT("PING\r\n", "4:PING \n");
     EXPECT("PING\n", "4:PING \n");
     EXPECT("  SET  a \"b \\x41\\n\" 'it\\'s' x\"y z\"\r\n", "3:SET 1:a 4:b A\n 4:it's 4:xy z \n");
-    EXPECT("\r\n\r\n*0\r\n*-1\r\n*-9223372036854775808\r\nPING\r\n   \r\nECHO a\r\n", "4:PING \n4:ECHO 1:a \n");
+    EXPECT("\r\n\r\n*0\r\n*-1\r\n*-9223372036854775808\r\nPING\r\n   \r\nECHO a\r\n",
+           "4:PING \n4:ECHO 1:a \n");
     EXPECT("*2\r\n$3\r\nGET\r\n$5\r\nab", "");
     EXPECT("*2\r\n$3\r\nGET\r\n", "");
     EXPECT("", "");
@@ -162,7 +169,10 @@ static void test_errors(void **state)
 
 static void test_long_lines(void **state)
 {
-    static const struct { const char *head; const char *error; } cases[] = {
+    static const struct {
+        const char *head;
+        const char *error;
+    } cases[] = {
         { "*", "ERR Protocol error: too big mbulk count string" },
         { "*1\r\n$", "ERR Protocol error: too big bulk count string" },
         { "SET ", "ERR Protocol error: too big inline request" },
@@ -276,13 +286,15 @@ static void naive(const char *s, size_t len, struct buf *out)
         for (long long i = 0; i < count && whole && !error; i++) {
             whole = at < len;
             if (whole && s[at] != '$') {
-                buf_printf(out, "ERR Protocol error: expected '$', got '%c'", s[at] >= ' ' && s[at] < 127 ? s[at] : '?');
+                buf_printf(out, "ERR Protocol error: expected '$', got '%c'",
+                           s[at] >= ' ' && s[at] < 127 ? s[at] : '?');
                 buf_release(&command);
                 return;
             }
             cr = whole ? memchr(s + at, '\r', len - at) : NULL;
             whole = cr && cr + 2 <= s + len;
-            if (whole && (!naive_number(s + at + 1, (size_t)(cr - s) - at - 1, &bulk) || bulk < 0 || bulk > 1 << 20))
+            if (whole && (!naive_number(s + at + 1, (size_t)(cr - s) - at - 1, &bulk) || bulk < 0 ||
+                          bulk > 1 << 20))
                 error = "ERR Protocol error: invalid bulk length";
             if (!whole || error)
                 break;
@@ -357,12 +369,9 @@ static void test_random_streams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_claims_cost_nothing),
-        cmocka_unit_test(test_error_stays),
-        cmocka_unit_test(test_random_streams),
+        cmocka_unit_test(test_commands),    cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_long_lines),  cmocka_unit_test(test_claims_cost_nothing),
+        cmocka_unit_test(test_error_stays), cmocka_unit_test(test_random_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Replies in both versions, the forms of numbers, the splitting of lines. tsan: skip (one thread). */
+/* Replies in both versions, the forms of numbers, the splitting of lines. tsan: skip (one
+ * thread). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -51,10 +52,14 @@ static void expect_written(int version, const char *want, size_t len)
 static void test_versions(void **state)
 {
     (void)state;
-    static const char two[] = "+OK\r\n-ERR a  b 7\r\n:-9223372036854775808\r\n:0\r\n$3\r\na\0b\r\n$0\r\n\r\n$4\r\ntext\r\n"
-                              "$-1\r\n*-1\r\n*2\r\n*4\r\n*3\r\n*4\r\n:1\r\n:0\r\n$3\r\n0.5\r\n$4\r\n-inf\r\n$2\r\nhi\r\n";
-    static const char three[] = "+OK\r\n-ERR a  b 7\r\n:-9223372036854775808\r\n:0\r\n$3\r\na\0b\r\n$0\r\n\r\n$4\r\ntext\r\n"
-                                "_\r\n_\r\n*2\r\n%2\r\n~3\r\n>4\r\n#t\r\n#f\r\n,0.5\r\n,-inf\r\n=6\r\ntxt:hi\r\n";
+    static const char two[] =
+        "+OK\r\n-ERR a  b "
+        "7\r\n:-9223372036854775808\r\n:0\r\n$3\r\na\0b\r\n$0\r\n\r\n$4\r\ntext\r\n"
+        "$-1\r\n*-1\r\n*2\r\n*4\r\n*3\r\n*4\r\n:1\r\n:0\r\n$3\r\n0.5\r\n$4\r\n-inf\r\n$2\r\nhi\r\n";
+    static const char three[] =
+        "+OK\r\n-ERR a  b "
+        "7\r\n:-9223372036854775808\r\n:0\r\n$3\r\na\0b\r\n$0\r\n\r\n$4\r\ntext\r\n"
+        "_\r\n_\r\n*2\r\n%2\r\n~3\r\n>4\r\n#t\r\n#f\r\n,0.5\r\n,-inf\r\n=6\r\ntxt:hi\r\n";
     expect_written(2, two, sizeof two - 1);
     expect_written(3, three, sizeof three - 1);
 }
@@ -149,8 +154,21 @@ static bool to_int(const char *text, long long *n)
 static void test_ints(void **state)
 {
     (void)state;
-    static const char *const wrong[] = { "", "-", "+1", " 1", "1 ", "01", "-0", "00", "1a", "0x10", "1.0", "9223372036854775808",
-                                         "-9223372036854775809", "18446744073709551616", "99999999999999999999999" };
+    static const char *const wrong[] = { "",
+                                         "-",
+                                         "+1",
+                                         " 1",
+                                         "1 ",
+                                         "01",
+                                         "-0",
+                                         "00",
+                                         "1a",
+                                         "0x10",
+                                         "1.0",
+                                         "9223372036854775808",
+                                         "-9223372036854775809",
+                                         "18446744073709551616",
+                                         "99999999999999999999999" };
     long long n = 42;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_false(to_int(wrong[i], &n));
@@ -171,7 +189,9 @@ static bool to_double(const char *text, double *d)
 static void test_to_double(void **state)
 {
     (void)state;
-    static const char *const wrong[] = { "", "-", ".", "nan", "NaN", "-nan", " 1", "1 ", "1e", "1e999", "-1e999", "1e-999", "a", "1,5", "1.2.3", "--1" };
+    static const char *const wrong[] = { "",   "-",   ".",     "nan",   "NaN",    "-nan",
+                                         " 1", "1 ",  "1e",    "1e999", "-1e999", "1e-999",
+                                         "a",  "1,5", "1.2.3", "--1" };
     double d = 42;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_false(to_double(wrong[i], &d) && !isnan(d));
@@ -181,7 +201,8 @@ static void test_to_double(void **state)
     assert_true(to_double("-0", &d) && d == 0 && signbit(d));
     assert_true(to_double("1e-3", &d) && d == 1e-3);
     assert_true(to_double("0.00000000000000000000000001", &d) && d == 1e-26);
-    assert_true(to_double("123456789012345678901234567890", &d) && d == 123456789012345678901234567890.0);
+    assert_true(to_double("123456789012345678901234567890", &d) &&
+                d == 123456789012345678901234567890.0);
     assert_true(to_double("inf", &d) && isinf(d) && d > 0);
     assert_true(to_double("-inf", &d) && isinf(d) && d < 0);
     assert_true(to_double("+inf", &d) && isinf(d) && d > 0);
@@ -243,18 +264,16 @@ static void test_split(void **state)
     EXPECT_SPLIT("\"a\"b", "unbalanced");
     EXPECT_SPLIT("'a''b'", "unbalanced");
     EXPECT_SPLIT("\"\\", "unbalanced");
-    EXPECT_SPLIT("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18", "1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16|17|18|");
+    EXPECT_SPLIT("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18",
+                 "1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16|17|18|");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_doubles),
-        cmocka_unit_test(test_random_doubles),
-        cmocka_unit_test(test_ints),
-        cmocka_unit_test(test_to_double),
-        cmocka_unit_test(test_is),
+        cmocka_unit_test(test_versions),       cmocka_unit_test(test_doubles),
+        cmocka_unit_test(test_random_doubles), cmocka_unit_test(test_ints),
+        cmocka_unit_test(test_to_double),      cmocka_unit_test(test_is),
         cmocka_unit_test(test_split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
