@@ -154,7 +154,7 @@ static bool replace_file(const char *path, const struct buf *text, struct buf *e
 {
     struct stat st;
     struct buf aside = { 0 };
-    mode_t mode = stat(path, &st) == 0 ? st.st_mode & 07777 : 0644;
+    mode_t mode = stat(path, &st) == 0 ? st.st_mode & 07777 : 0640;
     config_say(&aside, "%s.%ld.tmp", path, (long)getpid());
     int fd = open(aside.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     bool ok =
