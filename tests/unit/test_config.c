@@ -578,7 +578,7 @@ static void test_rewrite_errors(void **state)
     assert_string_equal(error.data, "The server is running without a config file");
     config_free(c);
     char path[512];
-    snprintf(path, sizeof path, "%s", in_folder("broken.conf", "full.conf"));
+    snprintf(path, sizeof path, "%s", in_folder("broken.conf"));
     write_file(path, "timeout 1\n");
     c = load(path);
     /* Somebody has put something into the file since that it does not understand: leave it
