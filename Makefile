@@ -276,10 +276,11 @@ run: all
 
 # The comparison programs in utils/bench link what their name asks for (hnswlib is headers alone); they alone are built for this very machine.
 BENCH_CXX := $(patsubst utils/bench/%.cpp,$(BUILD)/bench/%,$(wildcard utils/bench/*.cpp))
-$(BUILD)/bench/%: utils/bench/%.cpp | $(BUILD)/.deps-bench
+$(BUILD)/bench/%: utils/bench/%.cpp $(wildcard utils/bench/*.h) | $(BUILD)/.deps-bench
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -std=c++17 -O3 -march=native -Wall -Iutils -o $@ $< $(if $(findstring faiss,$@),-lfaiss -llapack -lblas -fopenmp) -lzstd -lpthread
+bench-peers: $(BENCH_CXX)
 bench: all $(BENCH_CXX)
 	@BUILD='$(BUILD)' utils/bench/run.sh $(ARGS)
 
@@ -325,7 +326,7 @@ help:
 	@echo 'V=1 shows commands. BUILD=dir, CC=clang, CFLAGS=..., SAN=address|thread|undefined choose what is built, and where.'
 
 FORCE:
-.PHONY: all test test-programs programs-wanted debug asan tsan ubsan fuzz fuzz-build fuzz-programs check check-links run bench \
+.PHONY: all test test-programs programs-wanted debug asan tsan ubsan fuzz fuzz-build fuzz-programs check check-links run bench bench-peers \
         install install-deps clean help FORCE
 
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

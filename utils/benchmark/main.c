@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "benchmark/dataset.h"
+#include "benchmark/network.h"
 #include "benchmark/options.h"
+#include "benchmark/report.h"
 
 int main(int argc, char **argv)
 {
@@ -17,8 +19,14 @@ int main(int argc, char **argv)
     if (!options_parse(argc, argv, &o, &status))
         return status;
     good = dataset_prepare(&o, &d);
-    if (good && o.export_prefix)
+    if (good && o.export_prefix) {
         good = dataset_export(&o, &d);
+    } else if (good) {
+        struct report r = {.o = &o, .d = &d};
+
+        good = network_run(&r) && report_print(&r);
+        report_release(&r);
+    }
     dataset_release(&d);
     return good ? 0 : 1;
 }

@@ -72,6 +72,8 @@ static const struct option_row table[] = {
     {"--in-process", NULL, KIND_FLAG, AT(in_process), 0, 0, "no server: the engine inside this program"},
     {"--threads", "N", KIND_UNSIGNED, AT(threads), 1, 256, "threads that build and search in process (all processors)"},
     {"--sweep-threads", NULL, KIND_FLAG, AT(sweep_threads), 0, 0, "in process: search with 1, 2, 4 .. --threads threads, not only 1 and all"},
+    {"--build-once", NULL, KIND_FLAG, AT(build_once), 0, 0, "in process: build with --threads only, not first with one"},
+    {"--ms", "N", KIND_UNSIGNED, AT(milliseconds), 1, 3600000, "in process: search so long at each EF (500)"},
     {"--json", "FILE", KIND_TEXT, AT(json), 0, 0, "write the results there, too (-: standard output, no table)"},
     {"-q --quiet", NULL, KIND_FLAG, AT(quiet), 0, 0, "no progress"},
     {"--help", NULL, KIND_HELP, 0, 0, 0, "this text"},
@@ -201,7 +203,7 @@ static void set_defaults(struct options *o)
 
     *o = (struct options){.host = "127.0.0.1", .port = 6379, .clients = 4, .pipeline = 16, .key = "vecstore-benchmark",
                           .password = getenv("REDISCLI_AUTH"), .queries = 1000, .dim = 128, .seed = 1, .m = 16,
-                          .ef_construction = 200, .partitions = 1, .type = "q8", .k = 10, .repeat = 1,
+                          .ef_construction = 200, .partitions = 1, .type = "q8", .k = 10, .repeat = 1, .milliseconds = 500,
                           .metric = VEC_METRICS, .threads = parallel_processors()};
     memcpy(o->ef, ef, sizeof ef);
     o->nef = sizeof ef / sizeof *ef;

@@ -39,8 +39,9 @@ struct options {
     size_t requests;            /* searches at each EF; 0: chosen from the number of queries */
     unsigned repeat;
     /* this program */
-    bool in_process, sweep_threads, quiet;
+    bool in_process, build_once, sweep_threads, quiet;
     unsigned threads;
+    unsigned milliseconds;      /* in process: at each EF and number of threads, at least */
     const char *json;
 };
 

@@ -1,0 +1,179 @@
+#!/bin/bash
+# make bench: hnswlib, faiss and VecStore side by side on the same vectors, then VecStore through its server.
+#
+# Everything runs one after another, never two at once; the engines take turns on each data set, several times, and the table shows
+# medians, and medians of the ratios within one turn. Results: $BUILD/bench/results.json, $BUILD/bench/table.md, and, after a full
+# run, the part of README.md between the lines "<!-- bench:begin -->" and "<!-- bench:end -->".
+#
+#   BENCH_QUICK=1       one turn, shorter, README.md left alone
+#   BENCH_TURNS=n       turns (3)
+#   BENCH_SETS="a b"    of: mnist-784 gen-512 gen-128 gen-1536 (the first three; mnist-784 needs VECSTORE_DATASETS)
+#   BENCH_PARTS="a b"   of: compare scaling network (all)
+#   VECSTORE_DATASETS   the folder with mnist-784.base.bvecs.zst, .query.bvecs and .groundtruth.ivecs
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+BUILD=${BUILD:-build}
+QUICK=${BENCH_QUICK:-}
+TURNS=${BENCH_TURNS:-$([ -n "$QUICK" ] && echo 1 || echo 3)}
+PARTS=${BENCH_PARTS:-compare scaling network}
+DATASETS=${VECSTORE_DATASETS:-}
+THREADS=$(nproc)
+EF=10,15,20,30,40,60,80,120,160,240,320
+if [ -n "$QUICK" ]; then MS=200; SECONDS_EACH=0.2; else MS=500; SECONDS_EACH=0.5; fi
+
+bench=$BUILD/vecstore-benchmark
+server=$BUILD/vecstore-server
+out=$BUILD/bench
+data=$out/data
+runs=$out/runs
+mkdir -p "$data"
+rm -rf "$runs"
+mkdir -p "$runs"
+server_pid=
+
+say() { echo "bench: $*" >&2; }
+
+stop_server() {
+    [ -n "$server_pid" ] || return 0
+    kill "$server_pid" 2>/dev/null || true
+    wait "$server_pid" 2>/dev/null || true
+    server_pid=
+}
+trap stop_server EXIT
+
+# ---- the vectors ----
+
+metric_of() { case $1 in mnist-784 | gen-128*) echo l2 ;; *) echo cosine ;; esac; }
+
+# Writes $data/NAME.base.fvecs, .query.fvecs and .truth.ivecs, once.
+prepare() {
+    local name=$1
+    [ ! -s "$data/$name.truth.ivecs" ] || return 0
+    say "preparing $name"
+    case $name in
+        mnist-784)
+            "$bench" -q --base "$DATASETS/mnist-784.base.bvecs.zst" --query "$DATASETS/mnist-784.query.bvecs" \
+                --truth "$DATASETS/mnist-784.groundtruth.ivecs" --metric l2 --export "$data/$name" ;;
+        gen-512) "$bench" -q --generate 50000 --dim 512 --metric cosine --export "$data/$name" ;;
+        gen-1536) "$bench" -q --generate 50000 --dim 1536 --metric cosine --export "$data/$name" ;;
+        gen-128) "$bench" -q --generate 200000 --dim 128 --metric l2 --export "$data/$name" ;;
+        gen-128-10k) "$bench" -q --generate 10000 --dim 128 --metric l2 --export "$data/$name" ;;
+        gen-128-100k) "$bench" -q --generate 100000 --dim 128 --metric l2 --export "$data/$name" ;;
+        gen-128-1m) "$bench" -q --generate 1000000 --dim 128 --metric l2 --export "$data/$name" ;;
+        *) say "unknown data set $name"; exit 2 ;;
+    esac
+}
+
+files() { echo "--base $data/$1.base.fvecs --query $data/$1.query.fvecs --truth $data/$1.truth.ivecs --metric $(metric_of "$1")"; }
+
+default_sets() {
+    if [ -n "$DATASETS" ] && [ -f "$DATASETS/mnist-784.base.bvecs.zst" ]; then
+        echo mnist-784
+    else
+        say "VECSTORE_DATASETS is not set (or has no mnist-784): that data set is left out"
+    fi
+    echo gen-512 gen-128
+}
+SETS=${BENCH_SETS:-$(default_sets)}
+
+# ---- side by side, in process ----
+
+peer() { # peer NAME SET TURN THREADS EF FILE
+    "$out/bench_$1" "$data/$2.base.fvecs" "$data/$2.query.fvecs" "$data/$2.truth.ivecs" "$(metric_of "$2")" "$4" "$SECONDS_EACH" \
+        "$5" > "$runs/$6.json"
+}
+
+in_process() { # in_process SET FILE OPTIONS ...
+    local name=$1 file=$2
+    shift 2
+    # shellcheck disable=SC2046
+    "$bench" -q --in-process --threads "$THREADS" $(files "$name") --ef $EF --ms "$MS" --json "$runs/$file.json" "$@" > "$runs/$file.txt"
+}
+
+compare() {
+    local name turn
+    for name in $SETS; do prepare "$name"; done
+    for turn in $(seq "$TURNS"); do
+        for name in $SETS; do
+            say "turn $turn of $TURNS: $name"
+            peer hnswlib "$name" "$turn" "$THREADS" $EF "$name.hnswlib.$turn"
+            in_process "$name" "$name.vecstore.$turn" $([ "$turn" -eq 1 ] || echo --build-once)
+            if [ "$turn" -eq 1 ]; then
+                [ "$THREADS" -eq 1 ] || peer hnswlib "$name" "$turn" 1 10 "$name.hnswlib-build1.$turn"
+                peer faiss "$name" "$turn" "$THREADS" $EF "$name.faiss.$turn"
+            fi
+        done
+    done
+}
+
+# ---- how cost grows with size ----
+
+scaling() {
+    local name
+    for name in gen-128-10k gen-128-100k $([ -n "$QUICK" ] || echo gen-128-1m); do
+        prepare "$name"
+        say "scaling: $name"
+        in_process "$name" "scaling.$name" --build-once
+    done
+}
+
+# ---- through the server ----
+
+# Starts a server on a free port of the loopback; sets $port.
+start_server() {
+    local try
+    for try in 1 2 3 4 5; do
+        port=$((20000 + (RANDOM % 20000)))
+        "$server" --port "$port" --bind 127.0.0.1 --loglevel warning --dir "$out" "$@" > "$out/server.log" 2>&1 &
+        server_pid=$!
+        for _ in $(seq 100); do
+            kill -0 "$server_pid" 2>/dev/null || break
+            if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 0; fi
+            sleep 0.05
+        done
+        stop_server
+    done
+    say "the server does not start; its log is $out/server.log"
+    exit 1
+}
+
+over_network() { # over_network FILE OPTIONS ...
+    local file=$1
+    shift
+    "$bench" -q -p "$port" --json "$runs/$file.json" "$@" > "$runs/$file.txt"
+}
+
+network() {
+    local name turn n=20000
+    [ -z "$QUICK" ] || n=10000
+    for name in $SETS; do
+        prepare "$name"
+        for turn in $(seq "$TURNS"); do
+            say "network, turn $turn of $TURNS: $name"
+            start_server --link-backlog-max 100000
+            # shellcheck disable=SC2046
+            over_network "$name.burst.$turn" $(files "$name") -c 4 -P 64 --rows 60000 --load-only
+            stop_server
+            start_server
+            # shellcheck disable=SC2046
+            over_network "$name.sustained.$turn" $(files "$name") -c 4 -P 16 --keep --ef 10 -n 10
+            # shellcheck disable=SC2046
+            over_network "$name.net-4x16.$turn" $(files "$name") --search-only -c 4 -P 16 --ef $EF -n $n
+            # shellcheck disable=SC2046
+            over_network "$name.net-64x1.$turn" $(files "$name") --search-only -c 64 -P 1 --ef $EF -n $n
+            # shellcheck disable=SC2046
+            over_network "$name.net-1x1.$turn" $(files "$name") --search-only -c 1 -P 1 --ef $EF -n 2000
+            stop_server
+        done
+    done
+}
+
+for part in $PARTS; do
+    case $part in
+        compare | scaling | network) $part ;;
+        *) say "unknown part $part"; exit 2 ;;
+    esac
+done
+python3 utils/bench/summary.py "$runs" "$out" $([ -n "$QUICK" ] || echo README.md)
+cat "$out/table.md"

@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Turns the runs of utils/bench/run.sh into results.json and table.md, and into the table of the README.
+
+    summary.py RUNS OUT [README.md]
+
+RUNS holds one JSON file a run, named SET.ENGINE.TURN.json. Ratios are taken within a turn; all figures are medians over turns.
+"""
+import glob
+import json
+import math
+import os
+import platform
+import re
+import statistics
+import sys
+
+TARGETS = (0.95, 0.99)
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+def load(folder):
+    """{set: {engine: [run of turn 1, run of turn 2, ..]}}"""
+    runs = {}
+    for path in sorted(glob.glob(os.path.join(folder, "*.json"))):
+        parts = os.path.basename(path)[: -len(".json")].split(".")
+        with open(path) as file:
+            run = json.load(file)
+        if parts[0] == "scaling":
+            runs.setdefault("scaling", {})[parts[1]] = run
+        else:
+            runs.setdefault(parts[0], {}).setdefault(parts[1], []).append(run)
+    return runs
+
+
+def sweep(run, threads=1):
+    """The searches of one number of threads (peers have one, the network none)."""
+    return sorted((s for s in run["searches"] if s.get("threads", threads) == threads), key=lambda s: s["ef"])
+
+
+def at_recall(steps, target, field="qps"):
+    """The field at a recall, its logarithm linear in log(1 - recall) between the neighbouring steps; None where not reached."""
+    below = None
+    for step in steps:
+        if step["recall"] < target:
+            below = step
+        elif below is None:
+            return step[field]
+        else:
+            miss = [math.log(max(1 - x, 5e-6)) for x in (below["recall"], target, step["recall"])]
+            part = (miss[1] - miss[0]) / (miss[2] - miss[0])
+            return math.exp(math.log(below[field]) * (1 - part) + math.log(step[field]) * part)
+    return None
+
+
+def median(values):
+    values = [v for v in values if v is not None]
+    return statistics.median(values) if values else None
+
+
+def ratio(ours, theirs):
+    return median([a / b for a, b in zip(ours, theirs) if a and b])
+
+
+def build_rate(run, threads):
+    if "loads" not in run:
+        return run["build_rate"] if run["threads"] == threads else None
+    return next((load["linked_rate"] for load in run["loads"] if load["threads"] == threads), None)
+
+
+def bytes_per_vector(run):
+    if "memory" in run:
+        return run["memory"]["total"] / run["rows"]
+    return run["bytes_per_vector"]
+
+
+def number(value, digits=0):
+    return "n/a" if value is None else f"{value:,.{digits}f}"
+
+
+def times(value):
+    return "n/a" if value is None else f"**{value:.2f}**"
+
+
+def compare_set(name, engines, threads, results):
+    ours, theirs = engines["vecstore"], engines["hnswlib"]
+    rows = []
+    for engine in ("hnswlib", "faiss", "vecstore"):
+        if engine not in engines:
+            continue
+        turns = engines[engine]
+        single = engines.get(f"{engine}-build1", turns)
+        row = {
+            "build_1": median(build_rate(r, 1) for r in single),
+            "build_all": median(build_rate(r, threads) for r in turns),
+            "bytes": median(bytes_per_vector(r) for r in turns),
+        }
+        for target in TARGETS:
+            row[f"qps_{target}"] = median(at_recall(sweep(r), target) for r in turns)
+        row["sweep"] = [
+            {"ef": s["ef"], "recall": s["recall"], "qps": median(sweep(r)[i]["qps"] for r in turns)}
+            for i, s in enumerate(sweep(turns[0]))
+        ]
+        results[engine] = row
+        rows.append([name, engine] + [number(row[f]) for f in ("build_1", "build_all", "qps_0.95", "qps_0.99", "bytes")])
+    ratios = {
+        "build_1": ratio([build_rate(r, 1) for r in ours], [build_rate(r, 1) for r in engines.get("hnswlib-build1", theirs)]),
+        "build_all": ratio([build_rate(r, threads) for r in ours], [build_rate(r, threads) for r in theirs]),
+        "bytes": ratio([bytes_per_vector(r) for r in ours], [bytes_per_vector(r) for r in theirs]),
+    }
+    for target in TARGETS:
+        ratios[f"qps_{target}"] = ratio([at_recall(sweep(r), target) for r in ours], [at_recall(sweep(r), target) for r in theirs])
+    results["ratio"] = ratios
+    rows.append([name, "ratio to hnswlib"] + [times(ratios[f]) for f in ("build_1", "build_all", "qps_0.95", "qps_0.99", "bytes")])
+    return rows
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def memory_rows(runs):
+    rows = []
+    for name, engines in runs.items():
+        if name == "scaling":
+            continue
+        for label, engine in (("in process", "vecstore"), ("server", "sustained")):
+            turns = engines.get(engine)
+            if not turns:
+                continue
+            run = turns[0]
+            m, n = run["memory"], run["rows"]
+            rest = (m["total"] - m["codes"] - m["originals"]) / n
+            resident = median(
+                (r["memory"]["process_rss"] - r["memory"]["process_rss_before"] - r["memory"]["codes"] - r["memory"]["originals"]) / n
+                for r in turns
+            )
+            rows.append([name, label, number(m["codes"] / n), number(m["originals"] / n), number(rest), number(resident)])
+    return rows
+
+
+def network_rows(name, engines, threads, results):
+    burst, sustained = engines.get("burst"), engines.get("sustained")
+    local = engines.get("vecstore")
+    if burst:
+        results["burst_acknowledged"] = median(r["loads"][0]["acknowledged_rate"] for r in burst)
+        results["burst_loop_turn_max_us"] = max(r["loop_turn_max_us"] for r in burst)
+    if sustained:
+        results["sustained"] = median(r["loads"][0]["linked_rate"] for r in sustained)
+        results["sustained_loop_turn_max_us"] = max(r["loop_turn_max_us"] for r in sustained)
+        if local:
+            results["sustained_to_building"] = results["sustained"] / median(build_rate(r, threads) for r in local)
+    for shape in ("4x16", "64x1", "1x1"):
+        turns = engines.get(f"net-{shape}")
+        if not turns:
+            continue
+        for target in TARGETS:
+            results[f"qps_{shape}_{target}"] = median(at_recall(sweep(r, 0), target) for r in turns)
+            if local:
+                inside = median(at_recall(sweep(r, threads), target) for r in local)
+                qps = results[f"qps_{shape}_{target}"]
+                results[f"ratio_{shape}_{target}"] = qps / inside if qps and inside else None
+        results[f"p50_us_{shape}_0.95"] = median(at_recall(sweep(r, 0), 0.95, "p50_us") for r in turns)
+        results[f"ping_us_{shape}"] = median(r["ping_us"] for r in turns)
+    got = results.get
+    return [
+        name,
+        number(got("burst_acknowledged")),
+        number(got("sustained")) + (f" ({got('sustained_to_building'):.2f})" if got("sustained_to_building") else ""),
+        "/".join(number(got(f)) for f in ("burst_loop_turn_max_us", "sustained_loop_turn_max_us")),
+        *(
+            number(got(f"qps_{shape}_0.95")) + (f" ({got(f'ratio_{shape}_0.95'):.2f})" if got(f"ratio_{shape}_0.95") else "")
+            for shape in ("4x16", "64x1")
+        ),
+        number(got("p50_us_1x1_0.95")),
+        number(got("ping_us_1x1"), 1),
+    ]
+
+
+def scaling_rows(sizes, threads, results):
+    rows = []
+    for name, run in sorted(sizes.items(), key=lambda item: item[1]["rows"]):
+        steps = sweep(run)
+        qps = at_recall(steps, 0.95)
+        results[name] = {
+            "rows": run["rows"],
+            "build_all": build_rate(run, threads),
+            "qps_0.95": qps,
+            "us_0.95": 1e6 / qps if qps else None,
+            "ef_0.95": at_recall(steps, 0.95, "ef"),
+            "us_ef_40": next((1e6 / s["qps"] for s in steps if s["ef"] == 40), None),
+            "recall_ef_40": next((s["recall"] for s in steps if s["ef"] == 40), None),
+        }
+        r = results[name]
+        rows.append([number(r["rows"]), number(r["build_all"]), number(r["us_ef_40"], 1), number(r["recall_ef_40"], 4),
+                     number(r["us_0.95"], 1), number(qps)])
+    return rows
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            model = re.search(r"model name\s*:\s*(.*)", file.read()).group(1)
+    except (OSError, AttributeError):
+        pass
+    return model
+
+
+def main():
+    folder, out = sys.argv[1], sys.argv[2]
+    runs = load(folder)
+    sets = [name for name in runs if name != "scaling"]
+    threads = os.cpu_count()
+    try:
+        threads = len(os.sched_getaffinity(0))
+    except AttributeError:
+        pass
+    results = {"machine": machine(), "threads": threads, "compare": {}, "network": {}, "scaling": {}}
+    lines = [f"Measured by `make bench` on {machine()}, {threads} processors; medians, ratios within a turn.", ""]
+    compared = [row for name in sets if "hnswlib" in runs[name] and "vecstore" in runs[name]
+                for row in compare_set(name, runs[name], threads, results["compare"].setdefault(name, {}))]
+    if compared:
+        lines += ["In process; M 16, efConstruction 200, recall@10; searches on one thread; bytes with everything a search needs, originals included.", ""]
+        lines += table(["data", "engine", "building, vectors/s, 1 thread", f"{threads} threads", "QPS at 0.95", "QPS at 0.99",
+                        "bytes a vector"], compared) + [""]
+    served = [network_rows(name, runs[name], threads, results["network"].setdefault(name, {})) for name in sets
+              if any(engine in runs[name] for engine in ("burst", "sustained", "net-4x16"))]
+    if served:
+        lines += ["Through the server, client on the same machine; in brackets the ratio to the engine in process with all threads.", ""]
+        lines += table(["data", "burst, VADD/s acknowledged", "sustained, VADD/s", "longest loop turn, us (burst/sustained)",
+                        "QPS at 0.95, 4 connections, pipeline 16", "64 connections, pipeline 1", "1 connection, p50 us",
+                        "PING p50 us"], served) + [""]
+    memory = memory_rows(runs)
+    if memory:
+        lines += ["Memory, bytes a vector (12-byte ids, no attributes).", ""]
+        lines += table(["data", "", "codes", "originals", "all else, accounted", "all else, resident"], memory) + [""]
+    if "scaling" in runs:
+        lines += ["How the cost of a search grows: generated 128-d vectors, one thread.", ""]
+        lines += table(["vectors", f"building/s, {threads} threads", "us at EF 40", "recall at EF 40", "us at 0.95", "QPS at 0.95"],
+                       scaling_rows(runs["scaling"], threads, results["scaling"])) + [""]
+    text = "\n".join(lines)
+    with open(os.path.join(out, "results.json"), "w") as file:
+        json.dump(results, file, indent=1)
+        file.write("\n")
+    with open(os.path.join(out, "table.md"), "w") as file:
+        file.write(text)
+    for path in sys.argv[3:]:
+        if not os.path.exists(path):
+            continue
+        with open(path) as file:
+            page = file.read()
+        begin, end = page.find(BEGIN), page.find(END)
+        if begin < 0 or end < begin:
+            print(f"{path} has no lines {BEGIN} and {END}: left as it is", file=sys.stderr)
+            continue
+        with open(path, "w") as file:
+            file.write(page[: begin + len(BEGIN)] + "\n" + text + "\n" + page[end:])
+
+
+main()
