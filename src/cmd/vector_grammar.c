@@ -20,10 +20,10 @@ static const struct cmd_arg values[] = {
 };
 
 #define VECTOR_FORMS                                                  \
-    { .name = "fp32", .type = ARG_STRING, .token = "FP32" },          \
-    { .name = "fp16", .type = ARG_STRING, .token = "FP16" },          \
-    { .name = "bf16", .type = ARG_STRING, .token = "BF16" },          \
-    { .name = "i8", .type = ARG_STRING, .token = "I8" },              \
+    { .name = "blob", .type = ARG_STRING, .token = "FP32" },          \
+    { .name = "blob", .type = ARG_STRING, .token = "FP16" },          \
+    { .name = "blob", .type = ARG_STRING, .token = "BF16" },          \
+    { .name = "blob", .type = ARG_STRING, .token = "I8" },              \
     { .name = "values", .type = ARG_BLOCK, .children = values }, END
 
 static const struct cmd_arg vector_forms[] = { VECTOR_FORMS };
