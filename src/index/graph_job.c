@@ -1,0 +1,433 @@
+/* Jobs: the phases of linking, repairing and compacting, spread over the pool's workers. See struct link_job.
+ *
+ *   batch:  [repair: gather > write > reverse > again: search > write > reverse] > link: search > reverse > end > next batch
+ *
+ * Each phase reads what the phases before it left and writes what no other unit of it reads: gathering and searching
+ * write private lists only, writing goes over distinct nodes, reverse over distinct targets. So the order in which
+ * workers take units does not matter, and the graph is the same with any number of them.
+ *
+ * A helper task leaves when searches wait and comes back through the pool's queue. Nobody waits for anybody: the worker that ends the
+ * last unit goes on with the next phase. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "index/graph_int.h"
+
+#define UNIT_BITS 24
+#define UNIT_MASK (((uint64_t)1 << UNIT_BITS) - 1)
+#define DEAD_SHARE 32                /* repair when one node in so many is dead ... */
+
+/* ---- what workers gather ---- */
+
+static bool grow_list(void **array, size_t *cap, size_t want, size_t size)
+{
+    if (want <= *cap)
+        return true;
+    size_t n = *cap ? *cap : 256;
+    while (n < want)
+        n *= 2;
+    *array = mem_realloc(*array, n * size);
+    *cap = n;
+    return true;
+}
+
+void job_edge(struct job_worker *w, const struct edge *e)
+{
+    struct edges *list = &w->parts[hash_mix(e->target) % EDGE_PARTS];
+    grow_list((void **)&list->e, &list->cap, list->n + 1, sizeof(*list->e));
+    list->e[list->n++] = *e;
+}
+
+void job_list(struct job_worker *w, uint32_t slot, int level, const uint32_t *links, uint32_t n)
+{
+    grow_list((void **)&w->lists, &w->lists_cap, w->nlists + 3 + n, sizeof(*w->lists));
+    w->lists[w->nlists++] = slot;
+    w->lists[w->nlists++] = (uint32_t)level;
+    w->lists[w->nlists++] = n;
+    memcpy(w->lists + w->nlists, links, n * sizeof(*links));
+    w->nlists += n;
+}
+
+static void worker_release(struct job_worker *w)
+{
+    for (unsigned p = 0; p < EDGE_PARTS; p++)
+        mem_free(w->parts[p].e);
+    mem_free(w->merged.e);
+    mem_free(w->lists);
+    mem_free(w->flagged);
+}
+
+static void clear_edges(struct link_job *job)
+{
+    for (unsigned i = 0; i < job->nworkers; i++) {
+        for (unsigned p = 0; p < EDGE_PARTS; p++)
+            job->workers[i].parts[p].n = 0;
+        job->workers[i].nlists = 0;
+    }
+}
+
+/* ---- units ---- */
+
+static void run_unit(struct link_job *job, unsigned worker, uint32_t unit)
+{
+    struct graph *g = job->g;
+    struct job_worker *w = &job->workers[worker];
+    struct searcher *s = &g->env->searchers[worker];
+    switch (job->phase) {
+    case PHASE_REPAIR_GATHER: repair_gather(job, w, s, unit); break;
+    case PHASE_AGAIN_SEARCH: repair_again(job, w, s, unit); break;
+    case PHASE_REPAIR_WRITE:
+    case PHASE_AGAIN_WRITE: link_write(job, &job->workers[unit]); break;
+    case PHASE_REPAIR_REVERSE:
+    case PHASE_AGAIN_REVERSE: link_reverse(job, w, s, unit, true); break;
+    case PHASE_LINK_SEARCH: link_member(job, w, s, job->nmembers - 1 - unit); break; /* the longest first */
+    case PHASE_LINK_REVERSE: link_reverse(job, w, s, unit, false); break;
+    case PHASE_COPY: compact_copy(g, unit); break;
+    case PHASE_RELINK: compact_relink(g, job->view, unit); break;
+    case PHASE_END: break;
+    }
+}
+
+static void submit_helpers(struct link_job *job, uint32_t units)
+{
+    unsigned want = units < job->ntasks ? units : job->ntasks;
+    for (unsigned i = 0; i < job->ntasks && want > 0; i++, want--) {
+        if (atomic_exchange(&job->tasks[i].queued, true))
+            continue;
+        atomic_fetch_add(&job->tasks_active, 1);
+        pool_submit(job->g->env->pool, POOL_LINK, &job->tasks[i].task);
+    }
+}
+
+static void set_phase(struct link_job *job, enum job_phase phase, uint32_t units)
+{
+    uint64_t generation = (atomic_load_explicit(&job->state, memory_order_relaxed) >> (2 * UNIT_BITS)) + 1;
+    job->phase = phase;
+    atomic_store_explicit(&job->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&job->state, generation << (2 * UNIT_BITS) | (uint64_t)units << UNIT_BITS, memory_order_release);
+    if (units > 1)
+        submit_helpers(job, units);
+}
+
+/* ---- the order of phases ---- */
+
+static struct batch *next_batch(struct graph *g)
+{
+    pthread_mutex_lock(&g->lock);
+    struct batch *b = atomic_load_explicit(&g->stop, memory_order_relaxed) ? NULL : g->queue;
+    if (b) {
+        g->queue = b->next;
+        if (!g->queue)
+            g->queue_tail = &g->queue;
+        b->next = NULL;
+    }
+    pthread_mutex_unlock(&g->lock);
+    return b;
+}
+
+static void mark_dead(struct link_job *job)
+{
+    struct graph *g = job->g;
+    size_t words = (size_t)job->view->slots / 64 + 1;
+    job->dead = mem_zalloc(words * sizeof(*job->dead));
+    for (size_t i = 0; i < g->ndead_nodes; i++)
+        job->dead[g->dead_nodes[i] / 64] |= (uint64_t)1 << (g->dead_nodes[i] & 63);
+    for (unsigned i = 0; i < job->nworkers; i++) {
+        job->workers[i].nflagged = 0;
+        job->workers[i].entry = SLOT_NONE;
+        job->workers[i].entry_level = -1;
+    }
+}
+
+/* Takes the batch's records and deaths in: who is to be linked, who is dead in the graph. */
+static void read_batch(struct link_job *job)
+{
+    struct graph *g = job->g;
+    struct batch *b = job->batch;
+    uint32_t count = atomic_load_explicit(&b->count, memory_order_acquire);
+    b->repaired = mem_alloc(BATCH_SIZE * sizeof(*b->repaired));
+    job->nmembers = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+        uint64_t word = view_born(job->view, slot);
+        if (born_visible(word, b->sequence))
+            job->members[job->nmembers++] = slot;
+        else
+            b->repaired[b->nrepaired++] = slot;
+    }
+    grow_list((void **)&g->dead_nodes, &g->dead_cap, g->ndead_nodes + b->ndeaths, sizeof(*g->dead_nodes));
+    for (uint32_t i = 0; i < b->ndeaths; i++)
+        if (born_of(view_born(job->view, b->deaths[i])) <= g->closed_sequence)
+            g->dead_nodes[g->ndead_nodes++] = b->deaths[i];
+}
+
+static void begin_linking(struct link_job *job)
+{
+    clear_edges(job);
+    set_phase(job, PHASE_LINK_SEARCH, job->nmembers);
+}
+
+static void begin_batch(struct link_job *job)
+{
+    struct graph *g = job->g;
+    epoch_enter(g->env->epoch, job->reader);
+    job->view = graph_view(g);
+    read_batch(job);
+    size_t nodes = job->linked;
+    if (g->ndead_nodes >= BATCH_SIZE && g->ndead_nodes * DEAD_SHARE >= nodes) {
+        mark_dead(job);
+        clear_edges(job);
+        set_phase(job, PHASE_REPAIR_GATHER, job->view->nchunks);
+    } else {
+        begin_linking(job);
+    }
+}
+
+/* After gathering: a new entry point when the old one is dead. */
+static void choose_entry(struct link_job *job)
+{
+    if (job->entry == SLOT_NONE || !(job->dead[job->entry / 64] >> (job->entry & 63) & 1))
+        return;
+    struct job_worker *best = &job->workers[0];
+    for (unsigned i = 1; i < job->nworkers; i++) {
+        struct job_worker *w = &job->workers[i];
+        if (w->entry_level > best->entry_level ||
+            (w->entry_level == best->entry_level && w->entry != SLOT_NONE && w->entry_born < best->entry_born))
+            best = w;
+    }
+    job->entry = best->entry;
+    job->entry_level = best->entry_level;
+}
+
+struct flagged {
+    uint64_t born;
+    uint32_t slot;
+};
+
+static int compare_flagged(const void *x, const void *y)
+{
+    const struct flagged *a = x, *b = y;
+    return a->born < b->born ? -1 : a->born > b->born;
+}
+
+/* After mending: the nodes that lost most of their links, in stream order. */
+static void collect_flagged(struct link_job *job)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < job->nworkers; i++)
+        n += job->workers[i].nflagged;
+    struct flagged *all = mem_alloc((n + 1) * sizeof(*all));
+    n = 0;
+    for (unsigned i = 0; i < job->nworkers; i++)
+        for (size_t k = 0; k < job->workers[i].nflagged; k++, n++)
+            all[n] = (struct flagged){born_of(view_born(job->view, job->workers[i].flagged[k])), job->workers[i].flagged[k]};
+    qsort(all, n, sizeof(*all), compare_flagged);
+    job->again = mem_realloc(job->again, (n + 1) * sizeof(*job->again));
+    for (size_t i = 0; i < n; i++)
+        job->again[i] = all[i].slot;
+    job->nagain = n;
+    mem_free(all);
+}
+
+static void end_repair(struct link_job *job)
+{
+    struct graph *g = job->g;
+    struct batch *b = job->batch;
+    b->repaired = mem_realloc(b->repaired, (b->nrepaired + g->ndead_nodes) * sizeof(*b->repaired));
+    memcpy(b->repaired + b->nrepaired, g->dead_nodes, g->ndead_nodes * sizeof(*g->dead_nodes));
+    b->nrepaired += g->ndead_nodes;
+    job->linked -= g->ndead_nodes;
+    g->ndead_nodes = 0;
+    mem_free(job->dead);
+    job->dead = NULL;
+}
+
+static void notify(struct graph *g)
+{
+    if (!atomic_exchange(&g->ready, true))
+        g->env->ready(g->env, g);
+}
+
+static void end_batch(struct link_job *job)
+{
+    struct graph *g = job->g;
+    struct batch *b = job->batch;
+    for (uint32_t i = 0; i < job->nmembers; i++) {
+        int level = view_level(job->view, job->members[i]);
+        if (level > job->entry_level) {
+            job->entry = job->members[i];
+            job->entry_level = level;
+        }
+    }
+    for (unsigned i = 0; i < job->nworkers; i++) {
+        job->digest += job->workers[i].digest;
+        job->workers[i].digest = 0;
+    }
+    job->linked += job->nmembers;
+    b->entry = job->entry;
+    b->entry_level = job->entry_level;
+    b->linked = job->linked;
+    b->digest = job->digest;
+    g->closed_sequence = b->sequence;
+    job->batch = NULL;
+    epoch_exit(job->reader);
+    pthread_mutex_lock(&g->lock);
+    *g->finished_tail = b;
+    g->finished_tail = &b->next;
+    pthread_mutex_unlock(&g->lock);
+    notify(g);
+}
+
+/* The phase's units are all done: sets up what comes next. Phases without units are passed over. */
+static void advance(struct link_job *job)
+{
+    for (;;) {
+        switch (job->phase) {
+        case PHASE_REPAIR_GATHER:
+            choose_entry(job);
+            set_phase(job, PHASE_REPAIR_WRITE, job->nworkers);
+            break;
+        case PHASE_REPAIR_WRITE: set_phase(job, PHASE_REPAIR_REVERSE, EDGE_PARTS); break;
+        case PHASE_REPAIR_REVERSE:
+            collect_flagged(job);
+            clear_edges(job);
+            end_repair(job);
+            set_phase(job, PHASE_AGAIN_SEARCH, (uint32_t)job->nagain);
+            break;
+        case PHASE_AGAIN_SEARCH: set_phase(job, PHASE_AGAIN_WRITE, job->nagain ? job->nworkers : 0); break;
+        case PHASE_AGAIN_WRITE: set_phase(job, PHASE_AGAIN_REVERSE, job->nagain ? EDGE_PARTS : 0); break;
+        case PHASE_AGAIN_REVERSE: begin_linking(job); break;
+        case PHASE_LINK_SEARCH: set_phase(job, PHASE_LINK_REVERSE, job->nmembers ? EDGE_PARTS : 0); break;
+        case PHASE_LINK_REVERSE:
+            end_batch(job);
+            job->phase = PHASE_END;
+            break;
+        case PHASE_COPY:
+        case PHASE_RELINK:
+            epoch_exit(job->reader);
+            job->finished = true;
+            return;
+        case PHASE_END:
+            job->batch = next_batch(job->g);
+            if (!job->batch) {
+                job->finished = true;
+                return;
+            }
+            begin_batch(job);
+            break;
+        }
+        if (job->phase != PHASE_END && (atomic_load_explicit(&job->state, memory_order_relaxed) >> UNIT_BITS & UNIT_MASK))
+            return;
+    }
+}
+
+/* Units for as long as there are any and no search waits. False: it should come back later. */
+static bool work(struct link_job *job, unsigned worker)
+{
+    for (;;) {
+        uint64_t state = atomic_load_explicit(&job->state, memory_order_acquire);
+        if ((state & UNIT_MASK) >= (state >> UNIT_BITS & UNIT_MASK))
+            return true;
+        state = atomic_fetch_add_explicit(&job->state, 1, memory_order_acq_rel);
+        uint32_t unit = (uint32_t)(state & UNIT_MASK), units = (uint32_t)(state >> UNIT_BITS & UNIT_MASK);
+        if (unit >= units)
+            return true;
+        run_unit(job, worker, unit);
+        if (atomic_fetch_add_explicit(&job->done, 1, memory_order_acq_rel) + 1 == units)
+            advance(job);
+        if (pool_should_yield(job->g->env->pool, worker))
+            return false;
+    }
+}
+
+static void run_task(struct pool_task *task, unsigned worker)
+{
+    struct job_task *t = (struct job_task *)((char *)task - offsetof(struct job_task, task));
+    struct link_job *job = t->job;
+    struct graph *g = job->g;
+    while (work(job, worker)) {
+        atomic_store(&t->queued, false);
+        uint64_t state = atomic_load(&job->state);
+        bool more = (state & UNIT_MASK) < (state >> UNIT_BITS & UNIT_MASK);
+        if (!more || atomic_exchange(&t->queued, true)) {
+            if (atomic_fetch_sub(&job->tasks_active, 1) == 1) {
+                atomic_store_explicit(&g->job_state, JOB_ENDING, memory_order_release);
+                notify(g);
+                atomic_store_explicit(&g->job_state, JOB_ENDED, memory_order_release); /* the last touch of g */
+            }
+            return;
+        }
+    }
+    pool_submit(g->env->pool, POOL_LINK, &t->task);
+}
+
+/* ---- owner ---- */
+
+static struct link_job *job_new(struct graph *g)
+{
+    unsigned threads = pool_threads(g->env->pool);
+    unsigned n = threads ? threads : 1;
+    struct link_job *job = mem_try_zalloc(sizeof(*job) + n * sizeof(job->tasks[0]));
+    struct job_worker *workers = mem_try_zalloc(n * sizeof(*workers));
+    if (!job || !workers) {
+        mem_free(job);
+        mem_free(workers);
+        return NULL;
+    }
+    job->g = g;
+    job->workers = workers;
+    job->nworkers = job->ntasks = n;
+    job->reader = epoch_reader_new(g->env->epoch);
+    job->entry = g->entry;
+    job->entry_level = g->entry_level;
+    job->linked = g->linked;
+    job->digest = g->digest;
+    for (unsigned i = 0; i < n; i++) {
+        job->tasks[i].task.run = run_task;
+        job->tasks[i].job = job;
+    }
+    atomic_store_explicit(&g->job_state, JOB_RUNNING, memory_order_relaxed);
+    g->job = job;
+    return job;
+}
+
+bool job_start_link(struct graph *g)
+{
+    struct link_job *job = job_new(g);
+    if (!job)
+        return false;
+    job->phase = PHASE_END;
+    /* one unit that leads to the first batch: its end sets the first phase */
+    set_phase(job, PHASE_END, 1);
+    submit_helpers(job, 1);
+    return true;
+}
+
+bool job_start_phase(struct graph *g, enum job_phase phase)
+{
+    struct link_job *job = job_new(g);
+    if (!job)
+        return false;
+    epoch_enter(g->env->epoch, job->reader);
+    job->view = graph_view(g);
+    uint32_t units = phase == PHASE_COPY ? compact_copy_units(g) : job->view->nchunks + job->view->nupper;
+    set_phase(job, phase, units);
+    submit_helpers(job, 1);
+    return true;
+}
+
+void job_free(struct graph *g)
+{
+    struct link_job *job = g->job;
+    if (!job)
+        return;
+    epoch_reader_free(g->env->epoch, job->reader);
+    for (unsigned i = 0; i < job->nworkers; i++)
+        worker_release(&job->workers[i]);
+    mem_free(job->workers);
+    mem_free(job->dead);
+    mem_free(job->again);
+    mem_free(job);
+    g->job = NULL;
+}

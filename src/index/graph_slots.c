@@ -1,0 +1,260 @@
+/* Slots, chunks and blocks of upper links: the owner's bookkeeping.
+ *
+ * A slot is taken lowest first, so that after deletions the records gather at the front and compaction finds the back nearly
+ * empty. It is given back in three steps: out of everything published, a grace period (base/epoch.h), then, in slices, the owner's
+ * pointers are returned and the bit is cleared. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "index/graph_int.h"
+
+#define SLICE 64                     /* slots freed between looks at the clock */
+
+/* ---- chunks ---- */
+
+static bool reserve_slots(struct graph *g, uint32_t slots)
+{
+    size_t words = ((size_t)slots + 63) / 64, have = ((size_t)g->slots + 63) / 64;
+    if (words > have) {
+        uint64_t *used = mem_try_realloc(g->used, words * sizeof(*used));
+        if (!used)
+            return false;
+        memset(used + have, 0, (words - have) * sizeof(*used));
+        g->used = used;
+    }
+    return true;
+}
+
+static void reclaim_chunk(struct epoch_item *item, void *arg)
+{
+    struct graph *g = arg;
+    chunk_free(&g->shape, (struct chunk *)((char *)item - offsetof(struct chunk, item)));
+}
+
+static enum vs_status grow_first(struct graph *g)
+{
+    struct chunk *old = g->chunks[0];
+    uint32_t slots = old->slots * 4 > CHUNK_SLOTS ? CHUNK_SLOTS : old->slots * 4;
+    struct chunk *c = chunk_grow(&g->shape, old, slots);
+    if (!c || !reserve_slots(g, slots)) {
+        chunk_free(&g->shape, c);
+        return VS_NOMEM;
+    }
+    g->chunks[0] = c;
+    uint32_t before = g->slots;
+    g->slots = slots;
+    if (graph_publish(g) != VS_OK) {
+        g->chunks[0] = old;
+        g->slots = before;
+        chunk_free(&g->shape, c);
+        return VS_NOMEM;
+    }
+    epoch_retire(g->env->epoch, &old->item, reclaim_chunk, g);
+    return VS_OK;
+}
+
+static enum vs_status add_chunk(struct graph *g)
+{
+    if (g->nchunks >= SLOT_MAX / CHUNK_SLOTS)
+        return VS_LIMIT;
+    if (g->nchunks == g->chunks_cap) {
+        uint32_t cap = g->chunks_cap ? 2 * g->chunks_cap : 1;
+        struct chunk **chunks = mem_try_realloc(g->chunks, cap * sizeof(struct chunk *));
+        if (!chunks)
+            return VS_NOMEM;
+        g->chunks = chunks;
+        g->chunks_cap = cap;
+    }
+    uint32_t slots = g->nchunks ? CHUNK_SLOTS : CHUNK_FIRST;
+    struct chunk *c = chunk_new(&g->shape, slots, g->open || g->nwaiting || g->entry != SLOT_NONE);
+    if (!c || !reserve_slots(g, g->slots + slots)) {
+        chunk_free(&g->shape, c);
+        return VS_NOMEM;
+    }
+    g->chunks[g->nchunks++] = c;
+    g->slots += slots;
+    if (graph_publish(g) != VS_OK) {
+        g->nchunks--;
+        g->slots -= slots;
+        chunk_free(&g->shape, c);
+        return VS_NOMEM;
+    }
+    return VS_OK;
+}
+
+void graph_drop_chunks(struct graph *g, uint32_t nchunks)
+{
+    if (nchunks >= g->nchunks)
+        return;
+    uint32_t n = g->nchunks;
+    g->nchunks = nchunks;
+    g->slots = nchunks * CHUNK_SLOTS;
+    if (graph_publish(g) != VS_OK) {
+        g->nchunks = n;
+        g->slots = n * CHUNK_SLOTS;
+        return;
+    }
+    for (uint32_t i = nchunks; i < n; i++)
+        epoch_retire(g->env->epoch, &g->chunks[i]->item, reclaim_chunk, g);
+    size_t words = ((size_t)g->slots + 63) / 64;
+    uint64_t *used = words ? mem_try_realloc(g->used, words * sizeof(*used)) : NULL;
+    if (used)
+        g->used = used;
+    if (g->free_hint > g->slots)
+        g->free_hint = g->slots;
+}
+
+/* ---- slots ---- */
+
+enum vs_status graph_alloc_slot(struct graph *g, uint32_t below, uint32_t *slot)
+{
+    uint32_t limit = below < g->slots ? below : g->slots;
+    for (uint32_t w = g->free_hint / 64; (size_t)w * 64 < limit; w++) {
+        if (g->used[w] == UINT64_MAX)
+            continue;
+        uint32_t s = w * 64 + (uint32_t)__builtin_ctzll(~g->used[w]);
+        if (s >= limit)
+            break;
+        g->used[w] |= (uint64_t)1 << (s & 63);
+        g->free_hint = s + 1;
+        g->nused++;
+        *slot = s;
+        return VS_OK;
+    }
+    g->free_hint = limit;
+    if (below != SLOT_NONE)
+        return VS_NOTFOUND;
+    enum vs_status status = g->nchunks == 1 && g->slots < CHUNK_SLOTS ? grow_first(g) : add_chunk(g);
+    return status == VS_OK ? graph_alloc_slot(g, below, slot) : status;
+}
+
+void graph_unalloc_slot(struct graph *g, uint32_t slot)
+{
+    g->used[slot / 64] &= ~((uint64_t)1 << (slot & 63));
+    g->nused--;
+    if (slot < g->free_hint)
+        g->free_hint = slot;
+}
+
+static void free_upper(struct graph *g, uint32_t block, int level)
+{
+    if (g->nupper_free[level] == g->upper_free_cap[level]) {
+        uint32_t cap = g->upper_free_cap[level] ? 2 * g->upper_free_cap[level] : 16;
+        uint32_t *list = mem_try_realloc(g->upper_free[level], cap * sizeof(*list));
+        if (!list)
+            return;                  /* the block stays unused */
+        g->upper_free[level] = list;
+        g->upper_free_cap[level] = cap;
+    }
+    g->upper_free[level][g->nupper_free[level]++] = block;
+}
+
+static void free_slot(struct graph *g, uint32_t slot, bool vacated)
+{
+    struct chunk *c = graph_chunk(g, slot);
+    uint32_t i = slot_place(slot);
+    uint64_t word = atomic_load_explicit(&c->born[i], memory_order_relaxed);
+    _Atomic(void *) *extra = atomic_load_explicit(&c->extra, memory_order_relaxed);
+    void *u = atomic_load_explicit(&c->user[i], memory_order_relaxed);
+    void *x = extra ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
+    atomic_store_explicit(&c->born[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&c->user[i], NULL, memory_order_relaxed);
+    if (extra)
+        atomic_store_explicit(&extra[i], NULL, memory_order_relaxed);
+    if (c->links) {
+        _Atomic uint32_t *links = c->links + (size_t)i * 2 * g->shape.m;
+        for (uint32_t k = 0; k < 2 * g->shape.m; k++)
+            atomic_store_explicit(&links[k], SLOT_NONE, memory_order_relaxed);
+    }
+    if (!vacated) {
+        if (c->upper[i] != SLOT_NONE)
+            free_upper(g, c->upper[i], c->level[i]);
+        if (word & TOMB)
+            mem_free((void *)(uintptr_t)(word & ~TOMB));
+        g->owner.freed(g->owner.arg, u, x);
+    }
+    c->upper[i] = SLOT_NONE;
+    c->level[i] = 0;
+    graph_unalloc_slot(g, slot);
+}
+
+static void reclaim_slots(struct epoch_item *item, void *arg)
+{
+    struct graph *g = arg;
+    struct released *r = (struct released *)((char *)item - offsetof(struct released, item));
+    r->next = g->released;
+    g->released = r;
+    if (!g->retired && !atomic_exchange(&g->ready, true))
+        g->env->ready(g->env, g);
+}
+
+void graph_release_later(struct graph *g, uint32_t *slots, size_t n, bool vacated)
+{
+    struct released *r = mem_zalloc(sizeof(*r));
+    r->g = g;
+    r->slots = slots;
+    r->n = n;
+    r->vacated = vacated;
+    g->nreleasing += n;
+    epoch_retire(g->env->epoch, &r->item, reclaim_slots, g);
+}
+
+bool graph_release_some(struct graph *g, uint64_t until_ns)
+{
+    while (g->released) {
+        struct released *r = g->released;
+        for (size_t k = 0; r->done < r->n; k++) {
+            if (k % SLICE == SLICE - 1 && clock_mono_ns() > until_ns)
+                return true;
+            free_slot(g, r->slots[r->done++], r->vacated);
+            g->nreleasing--;
+        }
+        g->released = r->next;
+        mem_free(r->slots);
+        mem_free(r);
+    }
+    return false;
+}
+
+/* ---- upper links ---- */
+
+static bool add_upper_chunk(struct graph *g)
+{
+    if (g->nupper == g->upper_cap) {
+        uint32_t cap = g->upper_cap ? 2 * g->upper_cap : 1;
+        _Atomic uint32_t **upper = mem_try_realloc(g->upper, cap * sizeof(*upper));
+        if (!upper)
+            return false;
+        g->upper = upper;
+        g->upper_cap = cap;
+    }
+    _Atomic uint32_t *blocks = mem_try_alloc((size_t)UPPER_BLOCKS * g->shape.m * sizeof(*blocks));
+    if (!blocks)
+        return false;
+    g->upper[g->nupper++] = blocks;
+    if (graph_publish(g) != VS_OK) {
+        mem_free((void *)g->upper[--g->nupper]);
+        return false;
+    }
+    g->upper_next = (g->nupper - 1) * UPPER_BLOCKS;
+    return true;
+}
+
+bool graph_alloc_upper(struct graph *g, int level, uint32_t *block)
+{
+    uint32_t b;
+    if (g->nupper_free[level]) {
+        b = g->upper_free[level][--g->nupper_free[level]];
+    } else {
+        if (g->upper_next + (uint32_t)level > g->nupper * UPPER_BLOCKS && !add_upper_chunk(g))
+            return false;
+        b = g->upper_next;
+        g->upper_next += (uint32_t)level;
+    }
+    _Atomic uint32_t *links = g->upper[b / UPPER_BLOCKS] + (size_t)(b % UPPER_BLOCKS) * g->shape.m;
+    for (uint32_t i = 0; i < (uint32_t)level * g->shape.m; i++)
+        atomic_store_explicit(&links[i], SLOT_NONE, memory_order_relaxed);
+    *block = b;
+    return true;
+}
