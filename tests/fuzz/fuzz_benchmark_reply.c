@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             abort();
         if (reply_rows(p, (size_t)whole, rows, 16) > 16)
             abort();
-        if (reply_error(p, (size_t)whole, &text, &text_len) && (text < p || text + text_len > p + whole))
+        if (reply_error(p, (size_t)whole, &text, &text_len) &&
+            (text < p || text + text_len > p + whole))
             abort();
     }
     return 0;

@@ -8,8 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static const char *const names[] = {"x.fvecs", "x.bvecs", "x.ivecs", "x.npy", "x.fvecs.zst", "x.bvecs.zst", "x.ivecs.zst",
-                                        "x.npy.zst"};
+    static const char *const names[] = {"x.fvecs",     "x.bvecs",     "x.ivecs",     "x.npy",
+                                        "x.fvecs.zst", "x.bvecs.zst", "x.ivecs.zst", "x.npy.zst"};
     struct vecfile_limits limits = {.max_bytes = 1 << 20};
     char message[VECFILE_MESSAGE_MAX];
     struct vecfile_floats f;

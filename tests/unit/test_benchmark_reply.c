@@ -14,8 +14,21 @@
 static void test_length(void **state)
 {
     static const char *const whole[] = {
-        "+OK\r\n", "-ERR no\r\n", ":12\r\n", "$3\r\nabc\r\n", "$-1\r\n", "*-1\r\n", "*0\r\n", "_\r\n", ",1.5\r\n", "#t\r\n",
-        "*2\r\n:1\r\n-ERR x\r\n", "*2\r\n*1\r\n$0\r\n\r\n*0\r\n", "%1\r\n+a\r\n*1\r\n:1\r\n", "~1\r\n:3\r\n", "$4\r\n\r\n\r\n\r\n",
+        "+OK\r\n",
+        "-ERR no\r\n",
+        ":12\r\n",
+        "$3\r\nabc\r\n",
+        "$-1\r\n",
+        "*-1\r\n",
+        "*0\r\n",
+        "_\r\n",
+        ",1.5\r\n",
+        "#t\r\n",
+        "*2\r\n:1\r\n-ERR x\r\n",
+        "*2\r\n*1\r\n$0\r\n\r\n*0\r\n",
+        "%1\r\n+a\r\n*1\r\n:1\r\n",
+        "~1\r\n:3\r\n",
+        "$4\r\n\r\n\r\n\r\n",
     };
 
     (void)state;
@@ -37,7 +50,8 @@ static void test_length(void **state)
 static void test_rows(void **state)
 {
     static const char good[] = "*2\r\n$12\r\nid0000000007\r\n$12\r\nid2147483647\r\n";
-    static const char alien[] = "*1\r\n$12\r\nid00000x0007\r\n", big[] = "*1\r\n$12\r\nid2147483648\r\n";
+    static const char alien[] = "*1\r\n$12\r\nid00000x0007\r\n",
+                      big[] = "*1\r\n$12\r\nid2147483648\r\n";
     char id[ID_BYTES + 1];
     int32_t rows[4];
 
@@ -73,8 +87,10 @@ static void test_error(void **state)
 static void test_qps_at(void **state)
 {
     static const struct search_result s[] = {
-        {.ef = 10, .threads = 1, .recall = 0.80, .qps = 8000}, {.ef = 20, .threads = 1, .recall = 0.90, .qps = 4000},
-        {.ef = 10, .threads = 2, .recall = 0.80, .qps = 16000}, {.ef = 40, .threads = 1, .recall = 1, .qps = 2000},
+        {.ef = 10, .threads = 1, .recall = 0.80, .qps = 8000},
+        {.ef = 20, .threads = 1, .recall = 0.90, .qps = 4000},
+        {.ef = 10, .threads = 2, .recall = 0.80, .qps = 16000},
+        {.ef = 40, .threads = 1, .recall = 1, .qps = 2000},
     };
 
     (void)state;
@@ -89,7 +105,8 @@ static void test_qps_at(void **state)
 static void test_medians(void **state)
 {
     static const struct search_result runs[] = {
-        {.ef = 10, .qps = 1, .max_us = 9}, {.ef = 20, .qps = 10}, {.ef = 10, .qps = 5, .max_us = 2}, {.ef = 20, .qps = 30},
+        {.ef = 10, .qps = 1, .max_us = 9}, {.ef = 20, .qps = 10},
+        {.ef = 10, .qps = 5, .max_us = 2}, {.ef = 20, .qps = 30},
         {.ef = 10, .qps = 3, .max_us = 4}, {.ef = 20, .qps = 20},
     };
     struct report r = {0};
@@ -105,7 +122,7 @@ static void test_medians(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_length), cmocka_unit_test(test_rows), cmocka_unit_test(test_error),
+        cmocka_unit_test(test_length), cmocka_unit_test(test_rows),    cmocka_unit_test(test_error),
         cmocka_unit_test(test_qps_at), cmocka_unit_test(test_medians),
     };
 

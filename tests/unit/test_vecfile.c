@@ -21,7 +21,8 @@
 
 static char message[VECFILE_MESSAGE_MAX];
 
-static enum vs_status read_floats(const char *name, const void *data, size_t len, size_t max_bytes, struct vecfile_floats *out)
+static enum vs_status read_floats(const char *name, const void *data, size_t len, size_t max_bytes,
+                                  struct vecfile_floats *out)
 {
     /* fmemopen refuses an empty buffer. */
     FILE *file = len ? fmemopen((void *)(uintptr_t)data, len, "rb") : fopen("/dev/null", "rb");
@@ -29,12 +30,14 @@ static enum vs_status read_floats(const char *name, const void *data, size_t len
 
     assert_non_null(file);
     memset(message, 0, sizeof message);
-    status = vecfile_read_floats_from(file, name, &(struct vecfile_limits){.max_bytes = max_bytes}, out, message);
+    status = vecfile_read_floats_from(file, name, &(struct vecfile_limits){.max_bytes = max_bytes},
+                                      out, message);
     fclose(file);
     return status;
 }
 
-static void refused(const char *name, const void *data, size_t len, enum vs_status wanted, const char *reason)
+static void refused(const char *name, const void *data, size_t len, enum vs_status wanted,
+                    const char *reason)
 {
     struct vecfile_floats m = {.rows = 77};
     enum vs_status status = read_floats(name, data, len, 1 << 20, &m);
@@ -108,7 +111,8 @@ static void test_npy(void **state)
     struct vecfile_floats m;
 
     (void)state;
-    npy(&b, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }          \n", f4, sizeof f4);
+    npy(&b, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }          \n", f4,
+        sizeof f4);
     assert_int_equal(read_floats("x.npy", b.data, b.len, 0, &m), VS_OK);
     assert_memory_equal(m.data, f4, sizeof f4);
     vecfile_floats_release(&m);
@@ -135,7 +139,9 @@ static void test_npy(void **state)
 
 static void test_npy_refused(void **state)
 {
-    static const struct { const char *header, *reason; } cases[] = {
+    static const struct {
+        const char *header, *reason;
+    } cases[] = {
         {"{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1)}", "element type"},
         {"{'descr': '>f4', 'fortran_order': False, 'shape': (1, 1)}", "element type"},
         {"{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1)}", "Fortran"},
@@ -184,7 +190,8 @@ static void test_texmex_refused(void **state)
     for (size_t cut = 1; cut < b.len; cut++)
         refused("x.fvecs", b.data, cut, VS_CORRUPT, "ends within");
     put32(&b, 3);
-    refused("x.fvecs", b.data, b.len, VS_CORRUPT, "byte 12: row 1 has 3 components, the rows before it 2");
+    refused("x.fvecs", b.data, b.len, VS_CORRUPT,
+            "byte 12: row 1 has 3 components, the rows before it 2");
     buf_reset(&b);
     put32(&b, 0);
     refused("x.ivecs", b.data, b.len, VS_CORRUPT, "row 0 has 0 components");
@@ -280,7 +287,8 @@ static void test_write_and_read(void **state)
     assert_int_equal(vecfile_read_floats(path, NULL, &m, message), VS_OK);
     assert_memory_equal(m.data, x, sizeof x);
     vecfile_floats_release(&m);
-    assert_int_equal(vecfile_read_floats(path, &(struct vecfile_limits){.max_rows = 1}, &m, message), VS_OK);
+    assert_int_equal(
+        vecfile_read_floats(path, &(struct vecfile_limits){.max_rows = 1}, &m, message), VS_OK);
     assert_int_equal(m.rows, 1);
     vecfile_floats_release(&m);
     assert_int_equal(vecfile_read_ints(path, NULL, &n, message), VS_INVALID);
@@ -300,7 +308,8 @@ static void test_generator(void **state)
     enum { ROWS = 1000, DIM = 50 };
     struct generate_options o;
     struct generate_model *model, *again;
-    float *whole = mem_alloc(ROWS * DIM * sizeof *whole), *part = mem_alloc(ROWS * DIM * sizeof *part);
+    float *whole = mem_alloc(ROWS * DIM * sizeof *whole),
+          *part = mem_alloc(ROWS * DIM * sizeof *part);
 
     (void)state;
     generate_defaults(DIM, true, &o);
@@ -310,7 +319,8 @@ static void test_generator(void **state)
     generate_rows_parallel(model, GENERATE_BASE, 0, ROWS, 4, whole);
     generate_rows(again, GENERATE_BASE, 0, ROWS, part);
     assert_memory_equal(whole, part, ROWS * DIM * sizeof *whole);
-    /* A range on its own is the same as within the whole; another stream, and another seed, are not. */
+    /* A range on its own is the same as within the whole; another stream, and another seed, are
+     * not. */
     generate_rows(model, GENERATE_BASE, 700, 10, part);
     assert_memory_equal(whole + 700 * DIM, part, 10 * DIM * sizeof *whole);
     generate_rows(model, GENERATE_QUERY, 700, 10, part);
@@ -361,7 +371,8 @@ static void test_truth(void **state)
                 for (int c = 0; c < DIM; c++) {
                     dot += (double)x[c] * (double)query[i * DIM + c];
                     length += (double)x[c] * (double)x[c];
-                    l2 += ((double)x[c] - (double)query[i * DIM + c]) * ((double)x[c] - (double)query[i * DIM + c]);
+                    l2 += ((double)x[c] - (double)query[i * DIM + c]) *
+                          ((double)x[c] - (double)query[i * DIM + c]);
                 }
                 d = metric == VEC_L2 ? l2 : metric == VEC_IP ? -dot : -dot / sqrt(length);
                 assert_true(d > last - 1e-6);
@@ -379,9 +390,15 @@ static void test_truth(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texmex),    cmocka_unit_test(test_texmex_refused), cmocka_unit_test(test_npy),
-        cmocka_unit_test(test_npy_refused), cmocka_unit_test(test_zstd),         cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_write_and_read), cmocka_unit_test(test_generator), cmocka_unit_test(test_truth),
+        cmocka_unit_test(test_texmex),
+        cmocka_unit_test(test_texmex_refused),
+        cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_npy_refused),
+        cmocka_unit_test(test_zstd),
+        cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_generator),
+        cmocka_unit_test(test_truth),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* See dataset.h. Where no queries are given, the last rows of the base are held back for them: queries that are base rows would
- * find themselves. A truth file speaks of the whole base, so it is set aside when --rows cuts the base short. */
+/* See dataset.h. Where no queries are given, the last rows of the base are held back for them:
+ * queries that are base rows would find themselves. A truth file speaks of the whole base, so it is
+ * set aside when --rows cuts the base short. */
 #include "benchmark/dataset.h"
 
 #include <stdio.h>
@@ -26,12 +27,13 @@ static size_t memory_limit(void)
     return pages > 0 && page > 0 ? (size_t)pages / 4 * 3 * (size_t)page : 0;
 }
 
-static bool generate_floats(const struct generate_model *model, enum generate_stream stream, size_t rows, size_t dim,
-                            unsigned threads, struct vecfile_floats *out)
+static bool generate_floats(const struct generate_model *model, enum generate_stream stream,
+                            size_t rows, size_t dim, unsigned threads, struct vecfile_floats *out)
 {
     size_t cells, bytes;
 
-    if (!mem_mul(rows, dim, &cells) || !mem_mul(cells, sizeof(float), &bytes) || !(out->data = mem_try_alloc(bytes)))
+    if (!mem_mul(rows, dim, &cells) || !mem_mul(cells, sizeof(float), &bytes) ||
+        !(out->data = mem_try_alloc(bytes)))
         return complain("no memory for so many vectors");
     generate_rows_parallel(model, stream, 0, rows, threads, out->data);
     out->rows = rows;
@@ -53,11 +55,13 @@ static bool make(const struct options *o, struct dataset *d)
         g.clusters = o->clusters;
     model = generate_model_new(&g);
     if (!model)
-        return complain("no memory for the maps of the clusters (fewer --clusters, or less --intrinsic)");
+        return complain(
+            "no memory for the maps of the clusters (fewer --clusters, or less --intrinsic)");
     good = generate_floats(model, GENERATE_BASE, o->generate, o->dim, o->threads, &d->base) &&
            generate_floats(model, GENERATE_QUERY, o->queries, o->dim, o->threads, &d->query);
     generate_model_free(model);
-    snprintf(d->name, sizeof d->name, "generated-%u (%u clusters, intrinsic dimension %u, seed %llu)", o->dim, g.clusters,
+    snprintf(d->name, sizeof d->name,
+             "generated-%u (%u clusters, intrinsic dimension %u, seed %llu)", o->dim, g.clusters,
              g.intrinsic, (unsigned long long)o->seed);
     return good;
 }
@@ -96,7 +100,8 @@ static bool read_files(const struct options *o, struct dataset *d)
     if (vecfile_read_floats(o->query, &limits, &d->query, message) != VS_OK)
         return complain(message);
     if (d->query.cols != d->base.cols) {
-        fprintf(stderr, "vecstore-benchmark: %s has %zu dimensions and %s has %zu\n", o->base, d->base.cols, o->query, d->query.cols);
+        fprintf(stderr, "vecstore-benchmark: %s has %zu dimensions and %s has %zu\n", o->base,
+                d->base.cols, o->query, d->query.cols);
         return false;
     }
     return true;
@@ -110,14 +115,16 @@ static bool read_truth(const struct options *o, struct dataset *d)
     if (vecfile_read_ints(o->truth, &limits, &d->truth, message) != VS_OK)
         return complain(message);
     if (d->truth.rows < d->query.rows || d->truth.cols < o->k) {
-        fprintf(stderr, "vecstore-benchmark: %s has %zu rows of %zu neighbours, needed are %zu of %u\n", o->truth, d->truth.rows,
-                d->truth.cols, d->query.rows, o->k);
+        fprintf(stderr,
+                "vecstore-benchmark: %s has %zu rows of %zu neighbours, needed are %zu of %u\n",
+                o->truth, d->truth.rows, d->truth.cols, d->query.rows, o->k);
         return false;
     }
     for (size_t i = 0; i < d->truth.rows * d->truth.cols; i++)
         if (d->truth.data[i] < 0 || (size_t)d->truth.data[i] >= d->base.rows) {
-            fprintf(stderr, "vecstore-benchmark: %s: row %zu names neighbour %d, the base has %zu rows\n", o->truth,
-                    i / d->truth.cols, d->truth.data[i], d->base.rows);
+            fprintf(stderr,
+                    "vecstore-benchmark: %s: row %zu names neighbour %d, the base has %zu rows\n",
+                    o->truth, i / d->truth.cols, d->truth.data[i], d->base.rows);
             return false;
         }
     return true;

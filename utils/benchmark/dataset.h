@@ -1,4 +1,5 @@
-/* What is loaded, what is searched for, and what should be found: read or made as the options say. */
+/* What is loaded, what is searched for, and what should be found: read or made as the options say.
+ */
 #ifndef BENCHMARK_DATASET_H
 #define BENCHMARK_DATASET_H
 
@@ -9,7 +10,8 @@
 
 struct dataset {
     struct vecfile_floats base, query;
-    struct vecfile_ints truth;    /* at least k neighbours a query (fewer only where the base has fewer rows) */
+    struct vecfile_ints
+        truth; /* at least k neighbours a query (fewer only where the base has fewer rows) */
     char name[256];
 };
 

@@ -1,6 +1,7 @@
-/* See generate.h. A normal deviate is a sum of four 16-bit uniforms (Irwin-Hall): bell-shaped, bounded, exact in float
- * arithmetic of any machine. The maps are stored latent-major, so that a row is built by adding scaled rows of `dim` floats,
- * four lanes at a time; every component's sum has one order whatever the lanes. */
+/* See generate.h. A normal deviate is a sum of four 16-bit uniforms (Irwin-Hall): bell-shaped,
+ * bounded, exact in float arithmetic of any machine. The maps are stored latent-major, so that a
+ * row is built by adding scaled rows of `dim` floats, four lanes at a time; every component's sum
+ * has one order whatever the lanes. */
 #include "benchmark/generate.h"
 
 #include <math.h>
@@ -19,15 +20,16 @@ typedef float lanes __attribute__((vector_size(16)));
 
 struct generate_model {
     struct generate_options o;
-    uint32_t padded;     /* dim rounded up to whole lanes */
-    float *centres;      /* [clusters][padded] */
-    float *maps;         /* [clusters][intrinsic][padded] */
+    uint32_t padded; /* dim rounded up to whole lanes */
+    float *centres;  /* [clusters][padded] */
+    float *maps;     /* [clusters][intrinsic][padded] */
 };
 
 /* Four bell-shaped deviates of variance 1 from four words. */
 static inline float deviate(uint64_t word)
 {
-    int sum = (int)(word & 0xFFFF) + (int)(word >> 16 & 0xFFFF) + (int)(word >> 32 & 0xFFFF) + (int)(word >> 48);
+    int sum = (int)(word & 0xFFFF) + (int)(word >> 16 & 0xFFFF) + (int)(word >> 32 & 0xFFFF) +
+              (int)(word >> 48);
 
     return (float)(sum - 131070) * (1.7320508f / 65536.0f);
 }
@@ -61,7 +63,8 @@ static void model_cluster(void *arg, size_t first, size_t count)
 
         fill_deviates(&rng, o->spread / sqrtf((float)o->dim), o->dim, m->centres + c * m->padded);
         for (uint32_t j = 0; j < o->intrinsic; j++)
-            fill_deviates(&rng, 1.0f / sqrtf((float)o->dim * (float)o->intrinsic), o->dim, map + (size_t)j * m->padded);
+            fill_deviates(&rng, 1.0f / sqrtf((float)o->dim * (float)o->intrinsic), o->dim,
+                          map + (size_t)j * m->padded);
     }
 }
 
@@ -70,8 +73,9 @@ struct generate_model *generate_model_new(const struct generate_options *options
     struct generate_model *m;
     size_t floats;
 
-    if (options->dim < 1 || options->dim > DIM_MAX || options->intrinsic < 1 || options->intrinsic > INTRINSIC_MAX ||
-        options->clusters < 1 || options->clusters > CLUSTERS_MAX)
+    if (options->dim < 1 || options->dim > DIM_MAX || options->intrinsic < 1 ||
+        options->intrinsic > INTRINSIC_MAX || options->clusters < 1 ||
+        options->clusters > CLUSTERS_MAX)
         return NULL;
     m = mem_zalloc(sizeof *m);
     m->o = *options;
@@ -79,7 +83,8 @@ struct generate_model *generate_model_new(const struct generate_options *options
     floats = (size_t)options->clusters * m->padded;
     m->centres = mem_try_zalloc(floats * sizeof(float));
     m->maps = floats <= SIZE_MAX / sizeof(float) / options->intrinsic
-                  ? mem_try_zalloc(floats * options->intrinsic * sizeof(float)) : NULL;
+                  ? mem_try_zalloc(floats * options->intrinsic * sizeof(float))
+                  : NULL;
     if (!m->centres || !m->maps) {
         generate_model_free(m);
         return NULL;
@@ -126,7 +131,8 @@ static void scale_to_unit(float *x, uint32_t dim)
 }
 
 /* One row into x[padded]. */
-static void generate_row(const struct generate_model *m, enum generate_stream stream, uint64_t row, float *x)
+static void generate_row(const struct generate_model *m, enum generate_stream stream, uint64_t row,
+                         float *x)
 {
     const struct generate_options *o = &m->o;
     struct rng rng = {hash_mix(hash_mix(o->seed + 0x5EEDull * (stream + 1)) + row)};
@@ -146,7 +152,8 @@ static void generate_row(const struct generate_model *m, enum generate_stream st
         scale_to_unit(x, o->dim);
 }
 
-void generate_rows(const struct generate_model *model, enum generate_stream stream, uint64_t first, size_t count, float *out)
+void generate_rows(const struct generate_model *model, enum generate_stream stream, uint64_t first,
+                   size_t count, float *out)
 {
     uint32_t dim = model->o.dim;
     float *x = mem_alloc(model->padded * sizeof(float));
@@ -169,11 +176,12 @@ static void rows_block(void *arg, size_t first, size_t count)
 {
     const struct rows_job *job = arg;
 
-    generate_rows(job->model, job->stream, job->first + first, count, job->out + first * job->model->o.dim);
+    generate_rows(job->model, job->stream, job->first + first, count,
+                  job->out + first * job->model->o.dim);
 }
 
-void generate_rows_parallel(const struct generate_model *model, enum generate_stream stream, uint64_t first, size_t count,
-                            unsigned threads, float *out)
+void generate_rows_parallel(const struct generate_model *model, enum generate_stream stream,
+                            uint64_t first, size_t count, unsigned threads, float *out)
 {
     struct rows_job job = {.model = model, .stream = stream, .first = first, .out = out};
 

@@ -1,10 +1,12 @@
 /* See inprocess.h.
  *
- * Building with T threads: the store has T workers, the process is held to T processors while it builds, and the time runs from the
- * first vector offered to the last one linked. With one thread there are no workers: all is done inside the calls.
+ * Building with T threads: the store has T workers, the process is held to T processors while it
+ * builds, and the time runs from the first vector offered to the last one linked. With one thread
+ * there are no workers: all is done inside the calls.
  *
- * Searching with T threads: each has a reader of its own; they take queries from one counter, in rounds of the whole set, until
- * the time asked for has passed, and read the ids of what they find, as a program would. */
+ * Searching with T threads: each has a reader of its own; they take queries from one counter, in
+ * rounds of the whole set, until the time asked for has passed, and read the ids of what they find,
+ * as a program would. */
 #include "benchmark/inprocess.h"
 
 #include <pthread.h>
@@ -24,7 +26,7 @@
 #define THREADS_MAX 256
 #define SETTLE_MS 3600000u
 #define LATENCIES_MAX (1u << 20)
-#define ROUND 8                /* queries taken from the counter at a time */
+#define ROUND 8 /* queries taken from the counter at a time */
 
 struct engine {
     struct vs_store *store;
@@ -51,11 +53,17 @@ static void hold_to(const cpu_set_t *all, unsigned n)
     sched_setaffinity(0, sizeof some, &some);
 }
 
-static bool engine_open(const struct options *o, const struct dataset *d, unsigned threads, struct engine *e)
+static bool engine_open(const struct options *o, const struct dataset *d, unsigned threads,
+                        struct engine *e)
 {
-    struct vs_options store = {.threads = threads > 1 ? threads : 0, .link_backlog_max = d->base.rows + 1};
-    struct vs_index_options index = {.dim = (uint32_t)d->base.cols, .metric = o->metric, .m = o->m,
-                                     .ef_construction = o->ef_construction, .partitions = o->partitions, .seed = 1,
+    struct vs_options store = {.threads = threads > 1 ? threads : 0,
+                               .link_backlog_max = d->base.rows + 1};
+    struct vs_index_options index = {.dim = (uint32_t)d->base.cols,
+                                     .metric = o->metric,
+                                     .m = o->m,
+                                     .ef_construction = o->ef_construction,
+                                     .partitions = o->partitions,
+                                     .seed = 1,
                                      .type = strcmp(o->type, "f32") == 0 ? VEC_F32 : VEC_Q8,
                                      .structure = o->flat ? VS_FLAT : VS_HNSW};
     enum vs_status status = vs_open(&store, &e->store);
@@ -70,7 +78,8 @@ static bool engine_open(const struct options *o, const struct dataset *d, unsign
     return true;
 }
 
-static bool fill(const struct options *o, const struct dataset *d, struct engine *e, struct load_result *out)
+static bool fill(const struct options *o, const struct dataset *d, struct engine *e,
+                 struct load_result *out)
 {
     struct progress progress;
     uint64_t begin = clock_mono_ns();
@@ -79,7 +88,8 @@ static bool fill(const struct options *o, const struct dataset *d, struct engine
     progress_begin(&progress, "building", d->base.rows, o->quiet);
     for (size_t row = 0; row < d->base.rows; row++) {
         char id[ID_BYTES + 1];
-        struct vs_element element = {.id = id, .id_len = ID_BYTES, .vector = d->base.data + row * d->base.cols};
+        struct vs_element element = {
+            .id = id, .id_len = ID_BYTES, .vector = d->base.data + row * d->base.cols};
 
         id_format((uint32_t)row, id);
         while ((status = vs_add(e->index, &element, VS_ADD_ANY, NULL)) == VS_BACKLOG)
@@ -105,7 +115,7 @@ struct search_run {
     const struct dataset *d;
     struct engine *e;
     unsigned ef;
-    uint64_t end_ns;           /* 0: one round, counting hits */
+    uint64_t end_ns; /* 0: one round, counting hits */
     atomic_size_t next;
     atomic_size_t hits;
     atomic_bool failed;
@@ -115,14 +125,16 @@ struct searcher {
     struct search_run *run;
     pthread_t thread;
     size_t searches, nlatencies;
-    uint64_t *latencies;       /* [LATENCIES_MAX] */
+    uint64_t *latencies; /* [LATENCIES_MAX] */
     uint64_t finished_ns;
 };
 
 /* One search; the rows found. */
-static size_t search_one(struct search_run *run, struct vs_reader *reader, size_t q, struct vs_hit *hits, int32_t *rows)
+static size_t search_one(struct search_run *run, struct vs_reader *reader, size_t q,
+                         struct vs_hit *hits, int32_t *rows)
 {
-    struct vs_query query = {.vector = run->d->query.data + q * run->d->query.cols, .k = run->o->k, .ef = run->ef};
+    struct vs_query query = {
+        .vector = run->d->query.data + q * run->d->query.cols, .k = run->o->k, .ef = run->ef};
     size_t n = 0, len;
 
     if (vs_search_now(reader, run->e->index, &query, hits, run->o->k, &n) != VS_OK)
@@ -175,7 +187,8 @@ static void *searcher_work(void *arg)
     return NULL;
 }
 
-static void gather(struct searcher *searchers, unsigned threads, uint64_t begin, struct search_result *out)
+static void gather(struct searcher *searchers, unsigned threads, uint64_t begin,
+                   struct search_result *out)
 {
     uint64_t *all = searchers[0].latencies, last = begin;
     size_t n = 0, searches = 0;
@@ -208,8 +221,10 @@ static bool run_searchers(struct search_run *run, unsigned threads, struct searc
     unsigned started = 1;
 
     for (unsigned t = 0; t < threads; t++)
-        searchers[t] = (struct searcher){.run = run, .latencies = mem_alloc(LATENCIES_MAX * sizeof(uint64_t))};
-    while (started < threads && pthread_create(&searchers[started].thread, NULL, searcher_work, &searchers[started]) == 0)
+        searchers[t] =
+            (struct searcher){.run = run, .latencies = mem_alloc(LATENCIES_MAX * sizeof(uint64_t))};
+    while (started < threads && pthread_create(&searchers[started].thread, NULL, searcher_work,
+                                               &searchers[started]) == 0)
         started++;
     searcher_work(&searchers[0]);
     for (unsigned t = 1; t < started; t++)
@@ -218,21 +233,22 @@ static bool run_searchers(struct search_run *run, unsigned threads, struct searc
     for (unsigned t = 0; t < threads; t++)
         mem_free(searchers[t].latencies);
     if (started < threads || atomic_load(&run->failed)) {
-        fprintf(stderr, "vecstore-benchmark: %s\n", started < threads ? "no more threads" : "a search failed");
+        fprintf(stderr, "vecstore-benchmark: %s\n",
+                started < threads ? "no more threads" : "a search failed");
         return false;
     }
     return true;
 }
 
-static bool search_once(const struct options *o, const struct dataset *d, struct engine *e, unsigned ef, unsigned threads,
-                        struct search_result *out)
+static bool search_once(const struct options *o, const struct dataset *d, struct engine *e,
+                        unsigned ef, unsigned threads, struct search_result *out)
 {
     struct search_run run = {.o = o, .d = d, .e = e, .ef = ef};
     struct search_result ignored = {0};
     size_t k = o->k < d->truth.cols ? o->k : d->truth.cols;
 
     *out = (struct search_result){.ef = ef, .threads = threads};
-    if (!run_searchers(&run, threads, &ignored))   /* recall, and warm caches */
+    if (!run_searchers(&run, threads, &ignored)) /* recall, and warm caches */
         return false;
     out->recall = (double)atomic_load(&run.hits) / ((double)d->query.rows * (double)k);
     atomic_store(&run.next, 0);
@@ -284,8 +300,14 @@ static void read_memory(struct report *r, struct engine *e, const struct mem_sta
 
     vs_index_memory(e->index, &m);
     mem_stats_read(&now);
-    r->memory = (struct memory_result){.codes = m.codes, .originals = m.originals, .links = m.links, .records = m.records,
-                                       .ids = m.ids, .id_map = m.id_map, .other = m.other, .total = m.total};
+    r->memory = (struct memory_result){.codes = m.codes,
+                                       .originals = m.originals,
+                                       .links = m.links,
+                                       .records = m.records,
+                                       .ids = m.ids,
+                                       .id_map = m.id_map,
+                                       .other = m.other,
+                                       .total = m.total};
     r->memory.used = now.used;
     r->memory.rss = now.rss;
     r->memory.used_before = before->used;

@@ -1,10 +1,11 @@
 /* vecstore-benchmark: what redis-benchmark is to Redis, knowing recall.
  *
- * Prepares the vectors (dataset), runs them through a server (network) or through the engine in this process (inprocess), and
- * reports (report). */
+ * Prepares the vectors (dataset), runs them through a server (network) or through the engine in
+ * this process (inprocess), and reports (report). */
 #include <stdio.h>
 
 #include "benchmark/dataset.h"
+#include "benchmark/inprocess.h"
 #include "benchmark/network.h"
 #include "benchmark/options.h"
 #include "benchmark/report.h"
@@ -24,7 +25,7 @@ int main(int argc, char **argv)
     } else if (good) {
         struct report r = {.o = &o, .d = &d};
 
-        good = network_run(&r) && report_print(&r);
+        good = (o.in_process ? inprocess_run(&r) : network_run(&r)) && report_print(&r);
         report_release(&r);
     }
     dataset_release(&d);

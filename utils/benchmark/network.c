@@ -83,7 +83,9 @@ uint64_t network_map_number(const redisReply *map, const char *name)
 {
     const redisReply *value = map_find(map, name);
 
-    return value && value->type == REDIS_REPLY_INTEGER && value->integer > 0 ? (uint64_t)value->integer : 0;
+    return value && value->type == REDIS_REPLY_INTEGER && value->integer > 0
+               ? (uint64_t)value->integer
+               : 0;
 }
 
 static uint64_t info_number(const char *info, const char *name)
@@ -139,8 +141,11 @@ static bool read_digest(struct bench *b)
     if (!list)
         return false;
     for (size_t i = 0; list->elements == 2 && i < list->element[1]->elements; i++) {
-        const redisReply *entry = list->element[1]->element[i], *name = entry->elements > 0 ? entry->element[0] : NULL, *hex;
-        redisReply *info = name && name->str ? network_ask(b, "VPARTITION INFO %s %b", b->o->key, name->str, (size_t)name->len) : NULL;
+        const redisReply *entry = list->element[1]->element[i],
+                         *name = entry->elements > 0 ? entry->element[0] : NULL, *hex;
+        redisReply *info = name && name->str ? network_ask(b, "VPARTITION INFO %s %b", b->o->key,
+                                                           name->str, (size_t)name->len)
+                                             : NULL;
 
         if (!info)
             break;
@@ -179,7 +184,8 @@ static bool measure_ping(struct bench *b)
 
 /* ---- all of it ---- */
 
-static const char *const metric_words[] = {[VEC_COSINE] = "COSINE", [VEC_L2] = "L2", [VEC_IP] = "IP"};
+static const char *const metric_words[] = {
+    [VEC_COSINE] = "COSINE", [VEC_L2] = "L2", [VEC_IP] = "IP"};
 
 static bool create(struct bench *b)
 {
@@ -188,12 +194,16 @@ static bool create(struct bench *b)
     if (there < 0)
         return false;
     if (there && !b->o->flush)
-        return network_complain("the key '%s' exists: --flush deletes it first, --key names another, --search-only searches it", b->o->key);
+        return network_complain("the key '%s' exists: --flush deletes it first, --key names "
+                                "another, --search-only searches it",
+                                b->o->key);
     if (there && !ask_done(network_ask(b, "DEL %s", b->o->key)))
         return false;
-    return ask_done(network_ask(b, "VPARTITION CREATE %s DIM %zu METRIC %s TYPE %s M %u EF %u %s PARTITIONS %u", b->o->key, b->d->base.cols,
-                        metric_words[b->o->metric], b->o->flat ? "FLAT" : "HNSW", b->o->m, b->o->ef_construction,
-                        strcmp(b->o->type, "f32") == 0 ? "NOQUANT" : "Q8", b->o->partitions));
+    return ask_done(
+        network_ask(b, "VPARTITION CREATE %s DIM %u METRIC %s TYPE %s M %u EF %u %s PARTITIONS %u",
+                    b->o->key, (unsigned)b->d->base.cols, metric_words[b->o->metric],
+                    b->o->flat ? "FLAT" : "HNSW", b->o->m, b->o->ef_construction,
+                    strcmp(b->o->type, "f32") == 0 ? "NOQUANT" : "Q8", b->o->partitions));
 }
 
 static bool check_index(struct bench *b)
@@ -202,9 +212,12 @@ static bool check_index(struct bench *b)
 
     if (count < 0 || (dim = count ? ask_number(b, "VDIM") : 0) < 0)
         return false;
+    if (count == 0)
+        return network_complain("there is no index under the key '%s'", b->o->key);
     if ((size_t)count != b->d->base.rows || (size_t)dim != b->d->base.cols)
-        return network_complain("the index '%s' has %lld elements of %lld dimensions, the vectors given are %zu of %zu", b->o->key, count, dim,
-                        b->d->base.rows, b->d->base.cols);
+        return network_complain(
+            "the index '%s' has %lld elements of %lld dimensions, the vectors given are %zu of %zu",
+            b->o->key, count, dim, b->d->base.rows, b->d->base.cols);
     return true;
 }
 

@@ -7,5 +7,4 @@
 /* Fills in `r` (o and d are set). False: the reason has been printed. */
 bool network_run(struct report *r);
 
-
 #endif

@@ -15,7 +15,7 @@ struct bench {
     struct report *r;
     const struct options *o;
     const struct dataset *d;
-    struct redisContext *control;   /* blocking, for what is not traffic */
+    struct redisContext *control; /* blocking, for what is not traffic */
     struct traffic *traffic;
 };
 

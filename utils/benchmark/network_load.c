@@ -1,5 +1,6 @@
-/* Loading over the network. What a request consists of is laid out once: a prefix that all share, the vector where the data set
- * holds it, and a piece of text of its own for each row; traffic.c writes these pieces without copying them. */
+/* Loading over the network. What a request consists of is laid out once: a prefix that all share,
+ * the vector where the data set holds it, and a piece of text of its own for each row; traffic.c
+ * writes these pieces without copying them. */
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,15 +13,17 @@
 #include "benchmark/reply.h"
 #include "benchmark/traffic.h"
 
-#define BATCH 256               /* vectors below one batch stay unlinked until more come */
-#define SETTLED_NS 300000000ull /* several partitions: linking counts as done when nothing has changed for so long */
+#define BATCH 256 /* vectors below one batch stay unlinked until more come */
+#define SETTLED_NS                                                                                 \
+    300000000ull /* several partitions: linking counts as done when nothing has changed for so     \
+                    long */
 #define STUCK_NS 60000000000ull
 
 struct load_job {
     const struct dataset *d;
-    size_t batch;               /* vectors a request; 0: VADD */
+    size_t batch; /* vectors a request; 0: VADD */
     struct buf prefix, last_prefix;
-    char *texts;                /* of each row, text_len bytes */
+    char *texts; /* of each row, text_len bytes */
     size_t text_len;
 };
 
@@ -60,7 +63,7 @@ static void vmadd_prefix(struct buf *out, const char *key, size_t vectors)
     network_put_argument(out, key);
     network_put_argument(out, "FP32");
     network_put_argument(out, count);
-    out->len -= 2;              /* each row's text begins with the line's end */
+    out->len -= 2; /* each row's text begins with the line's end */
 }
 
 static bool load_prepare(struct bench *b, struct load_job *job)
@@ -104,7 +107,8 @@ static size_t build_load(void *arg, size_t request, struct iovec *out)
     }
     if (base->rows - first < count)
         count = base->rows - first;
-    out[n++] = count == job->batch ? network_piece(job->prefix.data, job->prefix.len) : network_piece(job->last_prefix.data, job->last_prefix.len);
+    out[n++] = count == job->batch ? network_piece(job->prefix.data, job->prefix.len)
+                                   : network_piece(job->last_prefix.data, job->last_prefix.len);
     for (size_t i = 0; i < count; i++) {
         out[n++] = network_piece(job->texts + (first + i) * job->text_len, job->text_len);
         out[n++] = network_piece(base->data + (first + i) * base->cols, blob);
@@ -121,13 +125,15 @@ static bool reply_load(void *arg, size_t request, const char *reply, size_t len)
     (void)arg;
     if (!reply_error(reply, len, &text, &text_len))
         return true;
-    return network_complain("request %zu: the server says: %.*s", request, (int)(text_len < 300 ? text_len : 300), text);
+    return network_complain("request %zu: the server says: %.*s", request,
+                            (int)(text_len < 300 ? text_len : 300), text);
 }
 
 /* Waits until all whole batches are linked. *end_ns: when that was. */
 static bool wait_linked(struct bench *b, uint64_t *end_ns)
 {
-    uint64_t changed_ns = clock_mono_ns(), last = UINT64_MAX, rest = (BATCH - 1) * (uint64_t)b->o->partitions;
+    uint64_t changed_ns = clock_mono_ns(), last = UINT64_MAX,
+             rest = (BATCH - 1) * (uint64_t)b->o->partitions;
     struct progress progress;
 
     progress_begin(&progress, "linking", b->d->base.rows, b->o->quiet);
@@ -147,7 +153,8 @@ static bool wait_linked(struct bench *b, uint64_t *end_ns)
             break;
         if (now - changed_ns > STUCK_NS) {
             progress_end(&progress);
-            return network_complain("linking has stood still for a minute with %llu vectors to do", (unsigned long long)unlinked);
+            return network_complain("linking has stood still for a minute with %llu vectors to do",
+                                    (unsigned long long)unlinked);
         }
         progress_update(&progress, b->d->base.rows > unlinked ? b->d->base.rows - unlinked : 0);
         usleep(2000);
@@ -161,8 +168,12 @@ bool network_load(struct bench *b)
 {
     struct load_job pieces = {0};
     size_t per = b->o->vmadd ? b->o->vmadd : 1, requests = (b->d->base.rows + per - 1) / per;
-    struct traffic_job job = {.requests = requests, .max_pieces = b->o->vmadd ? 2 * b->o->vmadd + 2 : 3, .build = build_load,
-                              .reply = reply_load, .arg = &pieces, .label = "loading"};
+    struct traffic_job job = {.requests = requests,
+                              .max_pieces = b->o->vmadd ? 2 * b->o->vmadd + 2 : 3,
+                              .build = build_load,
+                              .reply = reply_load,
+                              .arg = &pieces,
+                              .label = "loading"};
     struct load_result *l = &b->r->loads[b->r->nloads++];
     struct search_result latencies;
     uint64_t begin, end = 0;
@@ -172,7 +183,8 @@ bool network_load(struct bench *b)
     if (good && !job.latency_ns)
         good = network_complain("no memory for %zu latencies", requests);
     begin = clock_mono_ns();
-    good = good && traffic_run(b->traffic, &job, &l->acknowledged_s) && (b->o->flat || wait_linked(b, &end));
+    good = good && traffic_run(b->traffic, &job, &l->acknowledged_s) &&
+           (b->o->flat || wait_linked(b, &end));
     if (good) {
         l->linked_s = b->o->flat ? l->acknowledged_s : (double)(end - begin) * 1e-9;
         if (l->linked_s < l->acknowledged_s)

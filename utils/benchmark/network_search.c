@@ -8,7 +8,7 @@
 #include "benchmark/truth.h"
 
 #define SEARCHES_MIN 10000
-#define K_MAX 10000             /* as the option's table has it */
+#define K_MAX 10000 /* as the option's table has it */
 
 struct search_job {
     const struct bench *b;
@@ -22,7 +22,8 @@ static size_t build_search(void *arg, size_t request, struct iovec *out)
     const struct vecfile_floats *query = &job->b->d->query;
 
     out[0] = network_piece(job->prefix.data, job->prefix.len);
-    out[1] = network_piece(query->data + request % query->rows * query->cols, query->cols * sizeof(float));
+    out[1] = network_piece(query->data + request % query->rows * query->cols,
+                           query->cols * sizeof(float));
     out[2] = network_piece(job->suffix.data, job->suffix.len);
     return 3;
 }
@@ -38,9 +39,11 @@ static bool reply_search(void *arg, size_t request, const char *reply, size_t le
     size_t text_len;
 
     if (n < 0 && reply_error(reply, len, &text, &text_len))
-        return network_complain("the server says: %.*s", (int)(text_len < 300 ? text_len : 300), text);
+        return network_complain("the server says: %.*s", (int)(text_len < 300 ? text_len : 300),
+                                text);
     if (n < 0)
-        return network_complain("a search answers with what this program did not load (another index under the key?)");
+        return network_complain(
+            "a search answers with what this program did not load (another index under the key?)");
     job->hits += truth_hits(&d->truth, request % d->query.rows, k, rows, (size_t)n);
     return true;
 }
@@ -67,7 +70,11 @@ static bool search_once(struct bench *b, unsigned ef, struct search_result *out)
 {
     struct search_job pieces = {.b = b};
     size_t requests = b->o->requests, k = b->o->k < b->d->truth.cols ? b->o->k : b->d->truth.cols;
-    struct traffic_job job = {.max_pieces = 3, .build = build_search, .reply = reply_search, .arg = &pieces, .label = "searching"};
+    struct traffic_job job = {.max_pieces = 3,
+                              .build = build_search,
+                              .reply = reply_search,
+                              .arg = &pieces,
+                              .label = "searching"};
     double seconds = 0;
     bool good;
 
@@ -80,8 +87,10 @@ static bool search_once(struct bench *b, unsigned ef, struct search_result *out)
     search_text(b, ef, &pieces);
     good = traffic_run(b->traffic, &job, &seconds);
     if (good) {
-        *out = (struct search_result){.ef = ef, .qps = (double)requests / seconds,
-                                      .recall = (double)pieces.hits / ((double)requests * (double)k)};
+        *out =
+            (struct search_result){.ef = ef,
+                                   .qps = (double)requests / seconds,
+                                   .recall = (double)pieces.hits / ((double)requests * (double)k)};
         report_percentiles(job.latency_ns, requests, out);
     }
     buf_release(&pieces.prefix);

@@ -1,7 +1,7 @@
 /* The header of an npy file: a Python dictionary in text, for example
  *     {'descr': '<f4', 'fortran_order': False, 'shape': (1000, 128), }
- * Keys come in any order and each exactly once; white space is free between tokens. NumPy's format, versions 1 to 3
- * (NEP 1). Nothing else of Python is understood, on purpose. */
+ * Keys come in any order and each exactly once; white space is free between tokens. NumPy's format,
+ * versions 1 to 3 (NEP 1). Nothing else of Python is understood, on purpose. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -62,7 +62,8 @@ static bool take_number(struct cursor *c, size_t *out)
 
     skip_space(c);
     for (begin = c->at; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++)
-        if (__builtin_mul_overflow(value, (size_t)10, &value) || __builtin_add_overflow(value, (size_t)(*c->at - '0'), &value))
+        if (__builtin_mul_overflow(value, (size_t)10, &value) ||
+            __builtin_add_overflow(value, (size_t)(*c->at - '0'), &value))
             return false;
     *out = value;
     return c->at > begin;
@@ -70,9 +71,13 @@ static bool take_number(struct cursor *c, size_t *out)
 
 static bool component_of(const char *descr, enum component *out)
 {
-    static const struct { const char *descr; enum component component; } known[] = {
-        {"<f4", COMPONENT_F32}, {"<f2", COMPONENT_F16}, {"|u1", COMPONENT_U8}, {"<u1", COMPONENT_U8},
-        {"|i1", COMPONENT_I8}, {"<i1", COMPONENT_I8}, {"<i4", COMPONENT_I32},
+    static const struct {
+        const char *descr;
+        enum component component;
+    } known[] = {
+        {"<f4", COMPONENT_F32}, {"<f2", COMPONENT_F16}, {"|u1", COMPONENT_U8},
+        {"<u1", COMPONENT_U8},  {"|i1", COMPONENT_I8},  {"<i1", COMPONENT_I8},
+        {"<i4", COMPONENT_I32},
     };
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -130,7 +135,9 @@ static const char *parse_dictionary(struct cursor *c, struct npy_shape *out)
             break;
         }
     }
-    return seen_descr && seen_order && seen_shape ? NULL : "the header lacks descr, fortran_order or shape";
+    return seen_descr && seen_order && seen_shape
+               ? NULL
+               : "the header lacks descr, fortran_order or shape";
 }
 
 enum vs_status npy_read_header(const struct reading *r, struct npy_shape *out)
@@ -147,7 +154,8 @@ enum vs_status npy_read_header(const struct reading *r, struct npy_shape *out)
     if (memcmp(fixed, "\x93NUMPY", 6) != 0)
         return reading_refuse(r, VS_CORRUPT, 0, "not an npy file: the magic bytes are missing");
     if (fixed[6] < 1 || fixed[6] > 3)
-        return reading_refuse(r, VS_CORRUPT, 6, "npy version %u is not known (1 to 3 are)", fixed[6]);
+        return reading_refuse(r, VS_CORRUPT, 6, "npy version %u is not known (1 to 3 are)",
+                              fixed[6]);
     len = fixed[8] | (size_t)fixed[9] << 8;
     if (fixed[6] >= 2) {
         if ((status = reading_exact(r, fixed + 10, 2, "the npy header's length")) != VS_OK)
@@ -155,14 +163,18 @@ enum vs_status npy_read_header(const struct reading *r, struct npy_shape *out)
         len |= (size_t)fixed[10] << 16 | (size_t)fixed[11] << 24;
     }
     if (len < 2 || len > HEADER_MAX)
-        return reading_refuse(r, VS_CORRUPT, 8, "an npy header of %zu bytes (at most %d are accepted)", len, HEADER_MAX);
+        return reading_refuse(r, VS_CORRUPT, 8,
+                              "an npy header of %zu bytes (at most %d are accepted)", len,
+                              HEADER_MAX);
     text = mem_try_alloc(len);
     if (!text)
         return reading_refuse(r, VS_NOMEM, 8, "no memory for the header");
     if ((status = reading_exact(r, text, len, "the npy header")) == VS_OK) {
         c = (struct cursor){text, text + len};
         if ((wrong = parse_dictionary(&c, out)) != NULL)
-            status = reading_refuse(r, VS_CORRUPT, vecstream_offset(r->stream) - len + (size_t)(c.at - text), "%s", wrong);
+            status = reading_refuse(r, VS_CORRUPT,
+                                    vecstream_offset(r->stream) - len + (size_t)(c.at - text), "%s",
+                                    wrong);
     }
     mem_free(text);
     return status;

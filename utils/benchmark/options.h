@@ -14,16 +14,16 @@ struct options {
     /* the server */
     const char *host;
     unsigned port;
-    const char *socket;         /* unix socket, NULL: TCP */
+    const char *socket; /* unix socket, NULL: TCP */
     const char *user, *password;
     unsigned db;
     unsigned clients, pipeline;
     const char *key;
     bool flush, keep, load_only, search_only;
-    unsigned vmadd;             /* vectors a VMADD; 0: VADD */
+    unsigned vmadd; /* vectors a VMADD; 0: VADD */
     /* the vectors */
     const char *base, *query, *truth;
-    size_t rows;                /* at most so many base rows; 0: all */
+    size_t rows; /* at most so many base rows; 0: all */
     size_t generate, queries;
     unsigned dim, intrinsic, clusters;
     uint64_t seed;
@@ -31,21 +31,22 @@ struct options {
     const char *export_prefix;
     /* the index */
     unsigned m, ef_construction, partitions;
-    const char *type;           /* "q8", "f32" */
+    const char *type; /* "q8", "f32" */
     bool flat;
     /* the searches */
     unsigned k;
     unsigned ef[OPTIONS_EF_MAX], nef;
-    size_t requests;            /* searches at each EF; 0: chosen from the number of queries */
+    size_t requests; /* searches at each EF; 0: chosen from the number of queries */
     unsigned repeat;
     /* this program */
     bool in_process, build_once, sweep_threads, quiet;
     unsigned threads;
-    unsigned milliseconds;      /* in process: at each EF and number of threads, at least */
+    unsigned milliseconds; /* in process: at each EF and number of threads, at least */
     const char *json;
 };
 
-/* Fills `o` from the command line. False: what is wrong, or the help asked for, has been printed; *status is for exit(). */
+/* Fills `o` from the command line. False: what is wrong, or the help asked for, has been printed;
+ * *status is for exit(). */
 bool options_parse(int argc, char **argv, struct options *o, int *status);
 
 #endif

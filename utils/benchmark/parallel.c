@@ -27,7 +27,8 @@ static void *loop_work(void *arg)
     }
 }
 
-void parallel_for(size_t n, size_t block, unsigned threads, void (*run)(void *arg, size_t first, size_t count), void *arg)
+void parallel_for(size_t n, size_t block, unsigned threads,
+                  void (*run)(void *arg, size_t first, size_t count), void *arg)
 {
     struct loop loop = {.n = n, .block = block ? block : 1, .run = run, .arg = arg};
     pthread_t started[THREADS_MAX];

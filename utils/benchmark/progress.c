@@ -1,3 +1,4 @@
+/* See progress.h. */
 #include "benchmark/progress.h"
 
 #include <stdio.h>
@@ -31,7 +32,8 @@ void progress_update(struct progress *p, size_t done)
     memset(bar, '#', filled);
     memset(bar + filled, '.', WIDTH - filled);
     bar[WIDTH] = 0;
-    fprintf(stderr, "\r%-12s [%s] %3zu%%  %zu  %.0f/s  \033[K", p->label, bar, done * 100 / p->total, done, (double)done / seconds);
+    fprintf(stderr, "\r%-12s [%s] %3zu%%  %zu  %.0f/s  \033[K", p->label, bar,
+            done * 100 / p->total, done, (double)done / seconds);
     fflush(stderr);
 }
 

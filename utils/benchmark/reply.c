@@ -1,15 +1,17 @@
+/* See reply.h. A reply is walked token by token with a count of what is still to come: no recursion, so
+ * no depth of nesting can hurt. */
 #include "benchmark/reply.h"
 
 #include <string.h>
 
-#define DEPTHLESS_MAX ((int64_t)1 << 32)
+#define PENDING_MAX ((int64_t)1 << 32)
 
 struct token {
     char type;
-    int64_t value;        /* the number after the type, where one stands there */
+    int64_t value; /* the number after the type, where one stands there */
     const char *line;
     size_t line_len;
-    size_t bytes;         /* of the whole token: header, and payload of a bulk */
+    size_t bytes; /* of the whole token: header, and payload of a bulk */
 };
 
 /* The number in a line, -1 for null, -2 for nonsense. */
@@ -43,7 +45,10 @@ static int read_token(const char *p, size_t len, struct token *out)
         return len > (64u << 10) && !end ? -1 : 0;
     if (end[1] != '\n')
         return -1;
-    *out = (struct token){.type = p[0], .line = p + 1, .line_len = (size_t)(end - p) - 1, .bytes = (size_t)(end - p) + 2};
+    *out = (struct token){.type = p[0],
+                          .line = p + 1,
+                          .line_len = (size_t)(end - p) - 1,
+                          .bytes = (size_t)(end - p) + 2};
     if (!strchr("$=!*~>%|", p[0]))
         return 1;
     out->value = number(out->line, out->line_len);
@@ -80,7 +85,7 @@ long reply_length(const char *p, size_t len)
             return got;
         at += t.bytes;
         pending += children(&t) - (t.type == '|' ? 0 : 1);
-        if (pending > DEPTHLESS_MAX)
+        if (pending > PENDING_MAX)
             return -1;
     }
     return (long)at;
@@ -96,7 +101,8 @@ long reply_rows(const char *p, size_t len, int32_t *rows, size_t max)
     n = (size_t)t.value < max ? (size_t)t.value : max;
     at = t.bytes;
     for (size_t i = 0; i < n; i++) {
-        if (read_token(p + at, len - at, &t) != 1 || t.type != '$' || t.value < 0 || !id_parse(t.line, t.line_len, &rows[i]))
+        if (read_token(p + at, len - at, &t) != 1 || t.type != '$' || t.value < 0 ||
+            !id_parse(t.line, t.line_len, &rows[i]))
             return -1;
         at += t.bytes;
     }

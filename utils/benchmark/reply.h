@@ -1,4 +1,5 @@
-/* Replies of the server, as bytes: where one ends, and what stands in it. RESP2 and RESP3. Pure functions. */
+/* Replies of the server, as bytes: where one ends, and what stands in it. RESP2 and RESP3. Pure
+ * functions. */
 #ifndef BENCHMARK_REPLY_H
 #define BENCHMARK_REPLY_H
 
@@ -9,12 +10,12 @@
 /* Bytes of the first whole reply in p[0..len-1]; 0: it is not whole yet; -1: this is no reply. */
 long reply_length(const char *p, size_t len);
 
-/* Row numbers out of a search's reply, an array of ids that id_format wrote: up to `max` into `rows`. The number, or -1
- * when it is something else (an error, an unknown id). */
+/* Row numbers out of a search's reply, an array of ids that id_format wrote: up to `max` into
+ * `rows`. The number, or -1 when it is something else (an error, an unknown id). */
 long reply_rows(const char *p, size_t len, int32_t *rows, size_t max);
 
-/* The first error in a whole reply (the reply itself, or an entry of the array that it is); false: there is none.
- * *text is borrowed from the reply. */
+/* The first error in a whole reply (the reply itself, or an entry of the array that it is); false:
+ * there is none. *text is borrowed from the reply. */
 bool reply_error(const char *p, size_t len, const char **text, size_t *text_len);
 
 /* Ids: twelve bytes, as long as a short UUID or a key of everyday use. */

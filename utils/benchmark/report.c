@@ -1,3 +1,4 @@
+/* See report.h. */
 #include "benchmark/report.h"
 
 #include <errno.h>
@@ -9,7 +10,8 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-static const char *const metric_names[] = {[VEC_COSINE] = "cosine", [VEC_L2] = "l2", [VEC_IP] = "ip"};
+static const char *const metric_names[] = {
+    [VEC_COSINE] = "cosine", [VEC_L2] = "l2", [VEC_IP] = "ip"};
 static const double targets[] = {0.90, 0.95, 0.99};
 
 static int compare_u64(const void *a, const void *b)
@@ -43,7 +45,8 @@ static int compare_double(const void *a, const void *b)
 }
 
 /* The median of one field, at `offset` in each of the results runs[0], runs[n], runs[2 n] .. */
-static double median_of(const struct search_result *runs, size_t repeat, size_t n, size_t offset, double *scratch)
+static double median_of(const struct search_result *runs, size_t repeat, size_t n, size_t offset,
+                        double *scratch)
 {
     for (size_t i = 0; i < repeat; i++)
         memcpy(&scratch[i], (const char *)&runs[i * n] + offset, sizeof(double));
@@ -53,9 +56,10 @@ static double median_of(const struct search_result *runs, size_t repeat, size_t 
 
 void report_add_medians(struct report *r, const struct search_result *runs, size_t repeat, size_t n)
 {
-    static const size_t fields[] = {offsetof(struct search_result, recall), offsetof(struct search_result, qps),
-                                    offsetof(struct search_result, p50_us), offsetof(struct search_result, p95_us),
-                                    offsetof(struct search_result, p99_us)};
+    static const size_t fields[] = {
+        offsetof(struct search_result, recall), offsetof(struct search_result, qps),
+        offsetof(struct search_result, p50_us), offsetof(struct search_result, p95_us),
+        offsetof(struct search_result, p99_us)};
     double *scratch = mem_alloc(repeat * sizeof *scratch);
 
     for (size_t i = 0; i < n; i++) {
@@ -80,7 +84,8 @@ void report_release(struct report *r)
     r->nsearches = 0;
 }
 
-double report_qps_at(const struct search_result *searches, size_t n, unsigned threads, double recall)
+double report_qps_at(const struct search_result *searches, size_t n, unsigned threads,
+                     double recall)
 {
     const struct search_result *below = NULL;
     double miss = log(1 - recall), miss_below, miss_here;
@@ -99,7 +104,8 @@ double report_qps_at(const struct search_result *searches, size_t n, unsigned th
         /* A recall of 1 stands for half of one missed neighbour in a hundred thousand. */
         miss_below = log(1 - below->recall);
         miss_here = log(fmax(1 - here->recall, 5e-6));
-        return exp(log(below->qps) + (miss - miss_below) / (miss_here - miss_below) * (log(here->qps) - log(below->qps)));
+        return exp(log(below->qps) + (miss - miss_below) / (miss_here - miss_below) *
+                                         (log(here->qps) - log(below->qps)));
     }
     return 0;
 }
@@ -113,11 +119,13 @@ static void print_loads(const struct report *r)
         double n = (double)l->vectors;
 
         if (l->threads)
-            printf("Building, %u thread%s: %.0f vectors/s (%.2f s)\n", l->threads, l->threads > 1 ? "s" : "", n / l->linked_s,
-                   l->linked_s);
+            printf("Building, %u thread%s: %.0f vectors/s (%.2f s)\n", l->threads,
+                   l->threads > 1 ? "s" : "", n / l->linked_s, l->linked_s);
         else if (l->linked_s > 0)
-            printf("Loading: %.0f vectors/s acknowledged (%.2f s), %.0f/s linked (%.2f s); p50 %.0f us, p99 %.0f us, max %.0f us\n",
-                   n / l->acknowledged_s, l->acknowledged_s, n / l->linked_s, l->linked_s, l->p50_us, l->p99_us, l->max_us);
+            printf("Loading: %.0f vectors/s acknowledged (%.2f s), %.0f/s linked (%.2f s); p50 "
+                   "%.0f us, p99 %.0f us, max %.0f us\n",
+                   n / l->acknowledged_s, l->acknowledged_s, n / l->linked_s, l->linked_s,
+                   l->p50_us, l->p99_us, l->max_us);
     }
 }
 
@@ -127,15 +135,19 @@ static void print_memory(const struct report *r)
     double n = (double)r->d->base.rows;
 
     if (m->total)
-        printf("Memory: %.0f bytes a vector in the index: codes %.0f, originals %.0f, all else %.0f\n", (double)m->total / n,
-               (double)m->codes / n, (double)m->originals / n, (double)(m->total - m->codes - m->originals) / n);
+        printf(
+            "Memory: %.0f bytes a vector in the index: codes %.0f, originals %.0f, all else %.0f\n",
+            (double)m->total / n, (double)m->codes / n, (double)m->originals / n,
+            (double)(m->total - m->codes - m->originals) / n);
     if (m->used || m->rss)
-        printf("Process: used %.1f MB, resident %.1f MB; before loading %.1f and %.1f\n", (double)m->used * 1e-6,
-               (double)m->rss * 1e-6, (double)m->used_before * 1e-6, (double)m->rss_before * 1e-6);
+        printf("Process: used %.1f MB, resident %.1f MB; before loading %.1f and %.1f\n",
+               (double)m->used * 1e-6, (double)m->rss * 1e-6, (double)m->used_before * 1e-6,
+               (double)m->rss_before * 1e-6);
     if (r->graph_digest)
         printf("Graph digest: %016llx\n", (unsigned long long)r->graph_digest);
     if (r->loop_turn_max_us)
-        printf("Longest turn of the server's loop: %llu us\n", (unsigned long long)r->loop_turn_max_us);
+        printf("Longest turn of the server's loop: %llu us\n",
+               (unsigned long long)r->loop_turn_max_us);
     if (r->ping_ns)
         printf("PING, idle: p50 %.1f us\n", (double)r->ping_ns * 1e-3);
 }
@@ -144,13 +156,15 @@ static void print_searches(const struct report *r)
 {
     if (!r->nsearches)
         return;
-    printf("\n%8s %8s %10s %12s %10s %10s %10s %10s\n", "EF", r->o->in_process ? "threads" : "clients", "recall", "QPS", "p50 us",
-           "p95 us", "p99 us", "max us");
+    printf("\n%8s %8s %10s %12s %10s %10s %10s %10s\n", "EF",
+           r->o->in_process ? "threads" : "clients", "recall", "QPS", "p50 us", "p95 us", "p99 us",
+           "max us");
     for (size_t i = 0; i < r->nsearches; i++) {
         const struct search_result *s = &r->searches[i];
 
-        printf("%8u %8u %10.4f %12.0f %10.1f %10.1f %10.1f %10.1f\n", s->ef, s->threads ? s->threads : r->o->clients, s->recall,
-               s->qps, s->p50_us, s->p95_us, s->p99_us, s->max_us);
+        printf("%8u %8u %10.4f %12.0f %10.1f %10.1f %10.1f %10.1f\n", s->ef,
+               s->threads ? s->threads : r->o->clients, s->recall, s->qps, s->p50_us, s->p95_us,
+               s->p99_us, s->max_us);
     }
     for (size_t i = 0; i < r->nsearches; i++) {
         unsigned threads = r->searches[i].threads;
@@ -181,11 +195,14 @@ static void print_table(const struct report *r)
 {
     const struct options *o = r->o;
 
-    printf("%s: %zu vectors, %zu dimensions, %s, M %u, efConstruction %u, type %s%s, %u partition%s\n", r->d->name, r->d->base.rows,
-           r->d->base.cols, metric_names[o->metric], o->m, o->ef_construction, o->type, o->flat ? " (flat)" : "", o->partitions,
-           o->partitions > 1 ? "s" : "");
+    printf(
+        "%s: %zu vectors, %zu dimensions, %s, M %u, efConstruction %u, type %s%s, %u partition%s\n",
+        r->d->name, r->d->base.rows, r->d->base.cols, metric_names[o->metric], o->m,
+        o->ef_construction, o->type, o->flat ? " (flat)" : "", o->partitions,
+        o->partitions > 1 ? "s" : "");
     if (!o->in_process)
-        printf("%u connection%s, pipeline %u\n", o->clients, o->clients > 1 ? "s" : "", o->pipeline);
+        printf("%u connection%s, pipeline %u\n", o->clients, o->clients > 1 ? "s" : "",
+               o->pipeline);
     print_loads(r);
     print_memory(r);
     print_searches(r);
@@ -214,11 +231,15 @@ static void json_loads(struct buf *b, const struct report *r)
         const struct load_result *l = &r->loads[i];
         double n = (double)l->vectors;
 
-        buf_printf(b, "%s{\"threads\":%u,\"vectors\":%zu,\"acknowledged_seconds\":%.6f,\"acknowledged_rate\":%.1f", i ? "," : "",
-                   l->threads, l->vectors, l->acknowledged_s, n / l->acknowledged_s);
+        buf_printf(b,
+                   "%s{\"threads\":%u,\"vectors\":%zu,\"acknowledged_seconds\":%.6f,\"acknowledged_"
+                   "rate\":%.1f",
+                   i ? "," : "", l->threads, l->vectors, l->acknowledged_s, n / l->acknowledged_s);
         if (l->linked_s > 0)
-            buf_printf(b, ",\"linked_seconds\":%.6f,\"linked_rate\":%.1f", l->linked_s, n / l->linked_s);
-        buf_printf(b, ",\"p50_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}", l->p50_us, l->p99_us, l->max_us);
+            buf_printf(b, ",\"linked_seconds\":%.6f,\"linked_rate\":%.1f", l->linked_s,
+                       n / l->linked_s);
+        buf_printf(b, ",\"p50_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}", l->p50_us, l->p99_us,
+                   l->max_us);
     }
     buf_puts(b, "]");
 }
@@ -229,8 +250,12 @@ static void json_searches(struct buf *b, const struct report *r)
     for (size_t i = 0; i < r->nsearches; i++) {
         const struct search_result *s = &r->searches[i];
 
-        buf_printf(b, "%s\n{\"ef\":%u,\"threads\":%u,\"recall\":%.5f,\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,"
-                   "\"max_us\":%.1f}", i ? "," : "", s->ef, s->threads, s->recall, s->qps, s->p50_us, s->p95_us, s->p99_us, s->max_us);
+        buf_printf(b,
+                   "%s\n{\"ef\":%u,\"threads\":%u,\"recall\":%.5f,\"qps\":%.1f,\"p50_us\":%.1f,"
+                   "\"p95_us\":%.1f,\"p99_us\":%.1f,"
+                   "\"max_us\":%.1f}",
+                   i ? "," : "", s->ef, s->threads, s->recall, s->qps, s->p50_us, s->p95_us,
+                   s->p99_us, s->max_us);
     }
     buf_puts(b, "]");
 }
@@ -239,12 +264,17 @@ static void json_memory(struct buf *b, const struct report *r)
 {
     const struct memory_result *m = &r->memory;
 
-    buf_printf(b, ",\n\"memory\":{\"codes\":%llu,\"originals\":%llu,\"links\":%llu,\"records\":%llu,\"ids\":%llu,\"id_map\":%llu,"
-               "\"other\":%llu,\"total\":%llu,\"process_used\":%llu,\"process_rss\":%llu,\"process_used_before\":%llu,"
+    buf_printf(b,
+               ",\n\"memory\":{\"codes\":%llu,\"originals\":%llu,\"links\":%llu,\"records\":%llu,"
+               "\"ids\":%llu,\"id_map\":%llu,"
+               "\"other\":%llu,\"total\":%llu,\"process_used\":%llu,\"process_rss\":%llu,\"process_"
+               "used_before\":%llu,"
                "\"process_rss_before\":%llu}",
-               (unsigned long long)m->codes, (unsigned long long)m->originals, (unsigned long long)m->links,
-               (unsigned long long)m->records, (unsigned long long)m->ids, (unsigned long long)m->id_map,
-               (unsigned long long)m->other, (unsigned long long)m->total, (unsigned long long)m->used, (unsigned long long)m->rss,
+               (unsigned long long)m->codes, (unsigned long long)m->originals,
+               (unsigned long long)m->links, (unsigned long long)m->records,
+               (unsigned long long)m->ids, (unsigned long long)m->id_map,
+               (unsigned long long)m->other, (unsigned long long)m->total,
+               (unsigned long long)m->used, (unsigned long long)m->rss,
                (unsigned long long)m->used_before, (unsigned long long)m->rss_before);
 }
 
@@ -258,15 +288,20 @@ static void write_json(const struct report *r, struct buf *b)
     json_string(b, VS_VERSION);
     buf_puts(b, ",\"dataset\":");
     json_string(b, r->d->name);
-    buf_printf(b, ",\n\"rows\":%zu,\"dim\":%zu,\"queries\":%zu,\"metric\":\"%s\",\"k\":%u,\"m\":%u,\"ef_construction\":%u,"
-               "\"type\":\"%s\",\"flat\":%s,\"partitions\":%u,\"clients\":%u,\"pipeline\":%u,\"threads\":%u", r->d->base.rows,
-               r->d->base.cols, r->d->query.rows, metric_names[o->metric], o->k, o->m, o->ef_construction, o->type,
-               o->flat ? "true" : "false", o->partitions, o->in_process ? 0 : o->clients, o->in_process ? 0 : o->pipeline, o->threads);
+    buf_printf(b,
+               ",\n\"rows\":%zu,\"dim\":%zu,\"queries\":%zu,\"metric\":\"%s\",\"k\":%u,\"m\":%u,"
+               "\"ef_construction\":%u,"
+               "\"type\":\"%s\",\"flat\":%s,\"partitions\":%u,\"clients\":%u,\"pipeline\":%u,"
+               "\"threads\":%u",
+               r->d->base.rows, r->d->base.cols, r->d->query.rows, metric_names[o->metric], o->k,
+               o->m, o->ef_construction, o->type, o->flat ? "true" : "false", o->partitions,
+               o->in_process ? 0 : o->clients, o->in_process ? 0 : o->pipeline, o->threads);
     json_loads(b, r);
     json_searches(b, r);
     json_memory(b, r);
     buf_printf(b, ",\n\"graph_digest\":\"%016llx\",\"loop_turn_max_us\":%llu,\"ping_us\":%.2f}\n",
-               (unsigned long long)r->graph_digest, (unsigned long long)r->loop_turn_max_us, (double)r->ping_ns * 1e-3);
+               (unsigned long long)r->graph_digest, (unsigned long long)r->loop_turn_max_us,
+               (double)r->ping_ns * 1e-3);
 }
 
 bool report_print(const struct report *r)

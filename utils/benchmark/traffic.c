@@ -1,4 +1,5 @@
-/* See traffic.h. epoll, level-triggered; a connection asks for EPOLLOUT only while the kernel takes no more of it. */
+/* See traffic.h. epoll, level-triggered; a connection asks for EPOLLOUT only while the kernel takes
+ * no more of it. */
 #include "benchmark/traffic.h"
 
 #include <errno.h>
@@ -19,7 +20,8 @@
 #define EVENTS 64
 #define READ_BYTES (64u << 10)
 #define REPLY_MAX (1u << 30)
-#define SILENCE_MS 60000       /* a server that says nothing for so long, with requests in flight, is given up */
+#define SILENCE_MS                                                                                 \
+    60000 /* a server that says nothing for so long, with requests in flight, is given up */
 
 struct sent {
     size_t request;
@@ -30,9 +32,9 @@ struct connection {
     redisContext *context;
     int fd;
     bool wants_write;
-    struct sent *sent;         /* ring of `pipeline` */
+    struct sent *sent; /* ring of `pipeline` */
     size_t head, inflight;
-    struct iovec *pieces;      /* pieces[first..count-1] are yet to be written */
+    struct iovec *pieces; /* pieces[first..count-1] are yet to be written */
     size_t first, count;
     char *in;
     size_t in_len, in_cap;
@@ -85,7 +87,8 @@ redisContext *traffic_control(const struct options *o)
         if (o->socket)
             snprintf(where, sizeof where, "%.300s: %.128s", o->socket, c ? c->errstr : "no memory");
         else
-            snprintf(where, sizeof where, "%.300s port %u: %.128s", o->host, o->port, c ? c->errstr : "no memory");
+            snprintf(where, sizeof where, "%.300s port %u: %.128s", o->host, o->port,
+                     c ? c->errstr : "no memory");
         complain("cannot connect to %s", where);
         goto fail;
     }
@@ -117,7 +120,8 @@ static bool connection_open(struct traffic *t, struct connection *c)
     c->sent = mem_alloc(t->o->pipeline * sizeof *c->sent);
     c->in_cap = READ_BYTES;
     c->in = mem_alloc(c->in_cap);
-    if (fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK) != 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
+    if (fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK) != 0 ||
+        epoll_ctl(t->epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
         return complain("a socket cannot be watched: %s", strerror(errno));
     return true;
 }
@@ -161,7 +165,8 @@ void traffic_close(struct traffic *t)
 
 static void watch_write(struct traffic *t, struct connection *c, bool wanted)
 {
-    struct epoll_event event = {.events = EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0), .data.ptr = c};
+    struct epoll_event event = {.events = EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0),
+                                .data.ptr = c};
 
     if (c->wants_write == wanted)
         return;

@@ -1,8 +1,10 @@
-/* Traffic: a stream of requests over C connections with P of them in flight on each, from one thread.
+/* Traffic: a stream of requests over C connections with P of them in flight on each, from one
+ * thread.
  *
- * A request is a few pieces of memory that do not change while the run lasts (a prefix, the vector where it lies, a suffix),
- * so that sending one copies nothing and writes many at once; a reply is handed on where it was received. That keeps the
- * cost of a request here near that of the system calls, and the server the one that is measured. */
+ * A request is a few pieces of memory that do not change while the run lasts (a prefix, the vector
+ * where it lies, a suffix), so that sending one copies nothing and writes many at once; a reply is
+ * handed on where it was received. That keeps the cost of a request here near that of the system
+ * calls, and the server the one that is measured. */
 #ifndef BENCHMARK_TRAFFIC_H
 #define BENCHMARK_TRAFFIC_H
 
@@ -17,14 +19,15 @@ struct redisContext;
 
 struct traffic_job {
     size_t requests;
-    size_t max_pieces;             /* of one request */
+    size_t max_pieces; /* of one request */
     /* Writes the pieces of a request; their number. */
     size_t (*build)(void *arg, size_t request, struct iovec *out);
     /* A whole reply; false stops the run (the reason has been printed). */
     bool (*reply)(void *arg, size_t request, const char *reply, size_t len);
     void *arg;
-    const char *label;             /* of the progress bar */
-    uint64_t *latency_ns;          /* [requests], filled: from handing to the socket to the whole reply; may be NULL */
+    const char *label;    /* of the progress bar */
+    uint64_t *latency_ns; /* [requests], filled: from handing to the socket to the whole reply; may
+                             be NULL */
 };
 
 struct traffic;

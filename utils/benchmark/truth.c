@@ -1,5 +1,6 @@
-/* Queries are dealt to threads in blocks of eight: a base row is read once for the eight, which keeps the comparison bound by arithmetic and
- * not by memory. The inner loop is compiled for AVX-512, AVX2 and whatever the compiler's default is. */
+/* Queries are dealt to threads in blocks of eight: a base row is read once for the eight, which
+ * keeps the comparison bound by arithmetic and not by memory. The inner loop is compiled for
+ * AVX-512, AVX2 and whatever the compiler's default is. */
 #include "benchmark/truth.h"
 
 #include <math.h>
@@ -24,13 +25,14 @@ struct truth_job {
     const struct vecfile_floats *base, *query;
     enum vec_metric metric;
     size_t k;
-    const float *base_inverse;     /* COSINE: 1 / length of each base row */
+    const float *base_inverse; /* COSINE: 1 / length of each base row */
     int32_t *out;
     atomic_bool failed;
 };
 
 /* The inner product; each of 16 lanes sums every sixteenth product. */
-static inline __attribute__((always_inline)) float dot_body(const float *a, const float *b, size_t dim)
+static inline __attribute__((always_inline)) float dot_body(const float *a, const float *b,
+                                                            size_t dim)
 {
     lanes sum = {0};
     float total = 0;
@@ -50,7 +52,8 @@ static inline __attribute__((always_inline)) float dot_body(const float *a, cons
     return total;
 }
 
-static inline __attribute__((always_inline)) float l2_body(const float *a, const float *b, size_t dim)
+static inline __attribute__((always_inline)) float l2_body(const float *a, const float *b,
+                                                           size_t dim)
 {
     lanes sum = {0};
     float total = 0;
@@ -73,13 +76,33 @@ static inline __attribute__((always_inline)) float l2_body(const float *a, const
 
 typedef float (*measure)(const float *a, const float *b, size_t dim);
 
-static float dot_default(const float *a, const float *b, size_t dim) { return dot_body(a, b, dim); }
-static float l2_default(const float *a, const float *b, size_t dim) { return l2_body(a, b, dim); }
+static float dot_default(const float *a, const float *b, size_t dim)
+{
+    return dot_body(a, b, dim);
+}
+static float l2_default(const float *a, const float *b, size_t dim)
+{
+    return l2_body(a, b, dim);
+}
 #ifdef __x86_64__
-static __attribute__((target("avx2"))) float dot_avx2(const float *a, const float *b, size_t dim) { return dot_body(a, b, dim); }
-static __attribute__((target("avx2"))) float l2_avx2(const float *a, const float *b, size_t dim) { return l2_body(a, b, dim); }
-static __attribute__((target("avx512f"))) float dot_avx512(const float *a, const float *b, size_t dim) { return dot_body(a, b, dim); }
-static __attribute__((target("avx512f"))) float l2_avx512(const float *a, const float *b, size_t dim) { return l2_body(a, b, dim); }
+static __attribute__((target("avx2"))) float dot_avx2(const float *a, const float *b, size_t dim)
+{
+    return dot_body(a, b, dim);
+}
+static __attribute__((target("avx2"))) float l2_avx2(const float *a, const float *b, size_t dim)
+{
+    return l2_body(a, b, dim);
+}
+static __attribute__((target("avx512f"))) float dot_avx512(const float *a, const float *b,
+                                                           size_t dim)
+{
+    return dot_body(a, b, dim);
+}
+static __attribute__((target("avx512f"))) float l2_avx512(const float *a, const float *b,
+                                                          size_t dim)
+{
+    return l2_body(a, b, dim);
+}
 #endif
 
 static measure measure_for(enum vec_metric metric)
@@ -171,15 +194,17 @@ static float *inverse_lengths(const struct vecfile_floats *base)
     float *out = mem_try_alloc(base->rows * sizeof *out);
 
     for (size_t i = 0; out && i < base->rows; i++) {
-        float length = sqrtf(dot(base->data + i * base->cols, base->data + i * base->cols, base->cols));
+        float length =
+            sqrtf(dot(base->data + i * base->cols, base->data + i * base->cols, base->cols));
 
         out[i] = length > 0 ? 1 / length : 0;
     }
     return out;
 }
 
-enum vs_status truth_compute(const struct vecfile_floats *base, const struct vecfile_floats *query, enum vec_metric metric,
-                             size_t k, unsigned threads, struct vecfile_ints *out)
+enum vs_status truth_compute(const struct vecfile_floats *base, const struct vecfile_floats *query,
+                             enum vec_metric metric, size_t k, unsigned threads,
+                             struct vecfile_ints *out)
 {
     struct truth_job job = {.base = base, .query = query, .metric = metric};
     float *inverse = NULL;
@@ -203,7 +228,8 @@ enum vs_status truth_compute(const struct vecfile_floats *base, const struct vec
     return VS_OK;
 }
 
-size_t truth_hits(const struct vecfile_ints *truth, size_t q, size_t k, const int32_t *ids, size_t n)
+size_t truth_hits(const struct vecfile_ints *truth, size_t q, size_t k, const int32_t *ids,
+                  size_t n)
 {
     const int32_t *row = truth->data + q * truth->cols;
     size_t hits = 0;

@@ -1,5 +1,6 @@
-/* See vecfile.h. A row's bytes are read into a scratch buffer, then widened into the result, which grows by half as much
- * again as rows prove to be there: a header that promises terabytes costs nothing until the bytes arrive. */
+/* See vecfile.h. A row's bytes are read into a scratch buffer, then widened into the result, which
+ * grows by half as much again as rows prove to be there: a header that promises terabytes costs
+ * nothing until the bytes arrive. */
 #include "benchmark/vecfile.h"
 
 #include <errno.h>
@@ -10,12 +11,13 @@
 #include "base/mem.h"
 #include "benchmark/vecfile_in.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the files are little-endian and so must be the machine");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the files are little-endian and so must be the machine");
 
 /* A result of either kind while it grows: both are rows of four-byte components. */
 struct matrix {
     bool floats;
-    size_t rows, cols, capacity;   /* capacity in rows */
+    size_t rows, cols, capacity; /* capacity in rows */
     uint32_t *data;
 };
 
@@ -24,7 +26,10 @@ struct format {
     enum component component;
 };
 
-static const size_t component_bytes[] = {[COMPONENT_F32] = 4, [COMPONENT_F16] = 2, [COMPONENT_U8] = 1, [COMPONENT_I8] = 1,
+static const size_t component_bytes[] = {[COMPONENT_F32] = 4,
+                                         [COMPONENT_F16] = 2,
+                                         [COMPONENT_U8] = 1,
+                                         [COMPONENT_I8] = 1,
                                          [COMPONENT_I32] = 4};
 
 void vecfile_floats_release(struct vecfile_floats *m)
@@ -39,9 +44,11 @@ void vecfile_ints_release(struct vecfile_ints *m)
     *m = (struct vecfile_ints){0};
 }
 
-enum vs_status reading_refuse(const struct reading *r, enum vs_status status, uint64_t offset, const char *fmt, ...)
+enum vs_status reading_refuse(const struct reading *r, enum vs_status status, uint64_t offset,
+                              const char *fmt, ...)
 {
-    int n = snprintf(r->message, VECFILE_MESSAGE_MAX, "%.200s: byte %llu: ", r->name, (unsigned long long)offset);
+    int n = snprintf(r->message, VECFILE_MESSAGE_MAX, "%.200s: byte %llu: ", r->name,
+                     (unsigned long long)offset);
     va_list args;
 
     if (n < 0 || n >= VECFILE_MESSAGE_MAX)
@@ -58,7 +65,8 @@ static enum vs_status reading_some(const struct reading *r, void *out, size_t le
     enum vs_status status = vecstream_read(r->stream, out, len, got);
 
     if (status != VS_OK)
-        return reading_refuse(r, status, vecstream_offset(r->stream), "%s", vecstream_reason(r->stream));
+        return reading_refuse(r, status, vecstream_offset(r->stream), "%s",
+                              vecstream_reason(r->stream));
     return VS_OK;
 }
 
@@ -70,8 +78,8 @@ enum vs_status reading_exact(const struct reading *r, void *out, size_t len, con
     if (status != VS_OK)
         return status;
     if (got < len)
-        return reading_refuse(r, VS_CORRUPT, vecstream_offset(r->stream), "the file ends within %s (%zu of %zu bytes)", what, got,
-                              len);
+        return reading_refuse(r, VS_CORRUPT, vecstream_offset(r->stream),
+                              "the file ends within %s (%zu of %zu bytes)", what, got, len);
     return VS_OK;
 }
 
@@ -156,13 +164,16 @@ static size_t widen(const unsigned char *raw, enum component component, struct m
 }
 
 /* Room for one more row. */
-static enum vs_status matrix_grow(const struct reading *r, struct matrix *m, const struct vecfile_limits *limits, uint64_t at)
+static enum vs_status matrix_grow(const struct reading *r, struct matrix *m,
+                                  const struct vecfile_limits *limits, uint64_t at)
 {
     size_t rows, bytes, row_bytes = m->cols * 4;
     uint32_t *data;
 
     if (limits->max_bytes && (m->rows + 1) > limits->max_bytes / row_bytes)
-        return reading_refuse(r, VS_LIMIT, at, "more than the %zu bytes of vectors that are accepted here", limits->max_bytes);
+        return reading_refuse(r, VS_LIMIT, at,
+                              "more than the %zu bytes of vectors that are accepted here",
+                              limits->max_bytes);
     if (m->rows < m->capacity)
         return VS_OK;
     rows = m->capacity + m->capacity / 2 + ((64u << 10) / row_bytes + 1);
@@ -170,14 +181,16 @@ static enum vs_status matrix_grow(const struct reading *r, struct matrix *m, con
         rows = limits->max_rows;
     data = mem_mul(rows, row_bytes, &bytes) ? mem_try_realloc(m->data, bytes) : NULL;
     if (!data)
-        return reading_refuse(r, VS_NOMEM, at, "no memory for %zu vectors of %zu components", rows, m->cols);
+        return reading_refuse(r, VS_NOMEM, at, "no memory for %zu vectors of %zu components", rows,
+                              m->cols);
     m->data = data;
     m->capacity = rows;
     return VS_OK;
 }
 
-static enum vs_status read_row(const struct reading *r, enum component component, const struct vecfile_limits *limits,
-                               unsigned char *raw, struct matrix *m)
+static enum vs_status read_row(const struct reading *r, enum component component,
+                               const struct vecfile_limits *limits, unsigned char *raw,
+                               struct matrix *m)
 {
     size_t bad;
     uint64_t at = vecstream_offset(r->stream);
@@ -208,18 +221,21 @@ static enum vs_status read_count(const struct reading *r, struct matrix *m, bool
     if (*end)
         return VS_OK;
     if (got < sizeof count)
-        return reading_refuse(r, VS_CORRUPT, at, "the file ends within the count of row %zu", m->rows);
+        return reading_refuse(r, VS_CORRUPT, at, "the file ends within the count of row %zu",
+                              m->rows);
     if (count < 1 || count > VECFILE_DIM_MAX)
-        return reading_refuse(r, VS_CORRUPT, at, "row %zu has %d components (1 to %d are accepted)", m->rows, count,
-                              VECFILE_DIM_MAX);
+        return reading_refuse(r, VS_CORRUPT, at, "row %zu has %d components (1 to %d are accepted)",
+                              m->rows, count, VECFILE_DIM_MAX);
     if (m->rows > 0 && (size_t)count != m->cols)
-        return reading_refuse(r, VS_CORRUPT, at, "row %zu has %d components, the rows before it %zu", m->rows, count, m->cols);
+        return reading_refuse(r, VS_CORRUPT, at,
+                              "row %zu has %d components, the rows before it %zu", m->rows, count,
+                              m->cols);
     m->cols = (size_t)count;
     return VS_OK;
 }
 
-static enum vs_status read_texmex(const struct reading *r, enum component component, const struct vecfile_limits *limits,
-                                  struct matrix *m)
+static enum vs_status read_texmex(const struct reading *r, enum component component,
+                                  const struct vecfile_limits *limits, struct matrix *m)
 {
     unsigned char *raw = NULL;
     enum vs_status status = VS_OK;
@@ -241,7 +257,8 @@ static enum vs_status read_texmex(const struct reading *r, enum component compon
     return status;
 }
 
-static enum vs_status read_npy(const struct reading *r, const struct vecfile_limits *limits, struct matrix *m)
+static enum vs_status read_npy(const struct reading *r, const struct vecfile_limits *limits,
+                               struct matrix *m)
 {
     struct npy_shape shape = {0};
     unsigned char *raw, extra;
@@ -250,12 +267,14 @@ static enum vs_status read_npy(const struct reading *r, const struct vecfile_lim
 
     if (status != VS_OK)
         return status;
-    if (shape.cols < 1 || shape.cols > VECFILE_DIM_MAX || shape.rows < 1 || !mem_mul(shape.rows, shape.cols * 4, &total))
+    if (shape.cols < 1 || shape.cols > VECFILE_DIM_MAX || shape.rows < 1 ||
+        !mem_mul(shape.rows, shape.cols * 4, &total))
         return reading_refuse(r, VS_CORRUPT, vecstream_offset(r->stream),
-                              "a matrix of %zu rows and %zu columns (1 to %d columns are accepted)", shape.rows, shape.cols,
-                              VECFILE_DIM_MAX);
+                              "a matrix of %zu rows and %zu columns (1 to %d columns are accepted)",
+                              shape.rows, shape.cols, VECFILE_DIM_MAX);
     if (!m->floats && (shape.component == COMPONENT_F32 || shape.component == COMPONENT_F16))
-        return reading_refuse(r, VS_CORRUPT, 0, "whole numbers are needed and the file holds floats");
+        return reading_refuse(r, VS_CORRUPT, 0,
+                              "whole numbers are needed and the file holds floats");
     raw = mem_try_alloc(shape.cols * component_bytes[shape.component]);
     if (!raw)
         return reading_refuse(r, VS_NOMEM, 0, "no memory for a row");
@@ -263,13 +282,16 @@ static enum vs_status read_npy(const struct reading *r, const struct vecfile_lim
     wanted = limits->max_rows && limits->max_rows < shape.rows ? limits->max_rows : shape.rows;
     while (status == VS_OK && m->rows < wanted)
         status = read_row(r, shape.component, limits, raw, m);
-    if (status == VS_OK && wanted == shape.rows && (status = reading_some(r, &extra, 1, &got)) == VS_OK && got)
-        status = reading_refuse(r, VS_CORRUPT, vecstream_offset(r->stream) - 1, "bytes follow the %zu rows of the header", shape.rows);
+    if (status == VS_OK && wanted == shape.rows &&
+        (status = reading_some(r, &extra, 1, &got)) == VS_OK && got)
+        status = reading_refuse(r, VS_CORRUPT, vecstream_offset(r->stream) - 1,
+                                "bytes follow the %zu rows of the header", shape.rows);
     mem_free(raw);
     return status;
 }
 
-static enum vs_status read_matrix(FILE *file, const char *name, const struct vecfile_limits *limits, struct matrix *m, char *message)
+static enum vs_status read_matrix(FILE *file, const char *name, const struct vecfile_limits *limits,
+                                  struct matrix *m, char *message)
 {
     static const struct vecfile_limits none = {0};
     struct reading r = {.name = name, .message = message};
@@ -277,12 +299,15 @@ static enum vs_status read_matrix(FILE *file, const char *name, const struct vec
     enum vs_status status;
 
     if (!format_of(name, &format)) {
-        snprintf(message, VECFILE_MESSAGE_MAX,
-                 "%.200s: the name does not end in .fvecs, .bvecs, .ivecs or .npy (each also with .zst)", name);
+        snprintf(
+            message, VECFILE_MESSAGE_MAX,
+            "%.200s: the name does not end in .fvecs, .bvecs, .ivecs or .npy (each also with .zst)",
+            name);
         return VS_INVALID;
     }
     if (!m->floats && !format.npy && format.component == COMPONENT_F32) {
-        snprintf(message, VECFILE_MESSAGE_MAX, "%.200s: whole numbers are needed (.ivecs, .bvecs or .npy)", name);
+        snprintf(message, VECFILE_MESSAGE_MAX,
+                 "%.200s: whole numbers are needed (.ivecs, .bvecs or .npy)", name);
         return VS_INVALID;
     }
     r.stream = vecstream_new(file, format.zstd);
@@ -298,7 +323,8 @@ static enum vs_status read_matrix(FILE *file, const char *name, const struct vec
     return status;
 }
 
-enum vs_status vecfile_read_floats_from(FILE *file, const char *name, const struct vecfile_limits *limits,
+enum vs_status vecfile_read_floats_from(FILE *file, const char *name,
+                                        const struct vecfile_limits *limits,
                                         struct vecfile_floats *out, char *message)
 {
     struct matrix m = {.floats = true};
@@ -309,8 +335,9 @@ enum vs_status vecfile_read_floats_from(FILE *file, const char *name, const stru
     return status;
 }
 
-enum vs_status vecfile_read_ints_from(FILE *file, const char *name, const struct vecfile_limits *limits,
-                                      struct vecfile_ints *out, char *message)
+enum vs_status vecfile_read_ints_from(FILE *file, const char *name,
+                                      const struct vecfile_limits *limits, struct vecfile_ints *out,
+                                      char *message)
 {
     struct matrix m = {.floats = false};
     enum vs_status status = read_matrix(file, name, limits, &m, message);
@@ -329,7 +356,8 @@ static FILE *open_for(const char *path, const char *mode, char *message)
     return file;
 }
 
-enum vs_status vecfile_read_floats(const char *path, const struct vecfile_limits *limits, struct vecfile_floats *out, char *message)
+enum vs_status vecfile_read_floats(const char *path, const struct vecfile_limits *limits,
+                                   struct vecfile_floats *out, char *message)
 {
     FILE *file = open_for(path, "rb", message);
     enum vs_status status;
@@ -341,7 +369,8 @@ enum vs_status vecfile_read_floats(const char *path, const struct vecfile_limits
     return status;
 }
 
-enum vs_status vecfile_read_ints(const char *path, const struct vecfile_limits *limits, struct vecfile_ints *out, char *message)
+enum vs_status vecfile_read_ints(const char *path, const struct vecfile_limits *limits,
+                                 struct vecfile_ints *out, char *message)
 {
     FILE *file = open_for(path, "rb", message);
     enum vs_status status;
@@ -353,7 +382,8 @@ enum vs_status vecfile_read_ints(const char *path, const struct vecfile_limits *
     return status;
 }
 
-static enum vs_status write_rows(const char *path, const void *data, size_t rows, size_t cols, char *message)
+static enum vs_status write_rows(const char *path, const void *data, size_t rows, size_t cols,
+                                 char *message)
 {
     const char *at = data;
     int32_t count = (int32_t)cols;
@@ -363,7 +393,8 @@ static enum vs_status write_rows(const char *path, const void *data, size_t rows
     if (!file)
         return VS_IO;
     for (size_t i = 0; good && i < rows; i++)
-        good = fwrite(&count, sizeof count, 1, file) == 1 && fwrite(at + i * cols * 4, 4, cols, file) == cols;
+        good = fwrite(&count, sizeof count, 1, file) == 1 &&
+               fwrite(at + i * cols * 4, 4, cols, file) == cols;
     good = fclose(file) == 0 && good;
     if (good)
         return VS_OK;
@@ -372,12 +403,14 @@ static enum vs_status write_rows(const char *path, const void *data, size_t rows
     return VS_IO;
 }
 
-enum vs_status vecfile_write_fvecs(const char *path, const float *data, size_t rows, size_t cols, char *message)
+enum vs_status vecfile_write_fvecs(const char *path, const float *data, size_t rows, size_t cols,
+                                   char *message)
 {
     return write_rows(path, data, rows, cols, message);
 }
 
-enum vs_status vecfile_write_ivecs(const char *path, const int32_t *data, size_t rows, size_t cols, char *message)
+enum vs_status vecfile_write_ivecs(const char *path, const int32_t *data, size_t rows, size_t cols,
+                                   char *message)
 {
     return write_rows(path, data, rows, cols, message);
 }

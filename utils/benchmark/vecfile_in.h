@@ -18,8 +18,8 @@ struct reading {
 };
 
 /* Writes "<file>: byte <offset>: <reason>" into the message and returns `status`. */
-enum vs_status reading_refuse(const struct reading *r, enum vs_status status, uint64_t offset, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+enum vs_status reading_refuse(const struct reading *r, enum vs_status status, uint64_t offset,
+                              const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Exactly `len` bytes; fewer are refused as truncation of `what`. */
 enum vs_status reading_exact(const struct reading *r, void *out, size_t len, const char *what);
 

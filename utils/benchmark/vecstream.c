@@ -1,5 +1,6 @@
-/* See vecstream.h. A window of at most 128 MiB is accepted (zstd's own default for a decoder): a frame that asks for more is
- * refused by the library. Several frames in a row, as `cat a.zst b.zst` makes them, are one stream. */
+/* See vecstream.h. A window of at most 128 MiB is accepted (zstd's own default for a decoder): a
+ * frame that asks for more is refused by the library. Several frames in a row, as `cat a.zst b.zst`
+ * makes them, are one stream. */
 #include "benchmark/vecstream.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 struct vecstream {
     FILE *file;
     ZSTD_DStream *zstd;
-    bool in_frame;         /* the frame begun is not complete */
+    bool in_frame; /* the frame begun is not complete */
     uint64_t offset;
     const char *reason;
     ZSTD_inBuffer in;

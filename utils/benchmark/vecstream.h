@@ -1,4 +1,5 @@
-/* A stream of bytes from a file, decompressed on the way where it is a zstd file. Part of vecfile. */
+/* A stream of bytes from a file, decompressed on the way where it is a zstd file. Part of vecfile.
+ */
 #ifndef BENCHMARK_VECSTREAM_H
 #define BENCHMARK_VECSTREAM_H
 
@@ -14,8 +15,8 @@ struct vecstream;
 /* Borrows `file`. NULL: out of memory. */
 struct vecstream *vecstream_new(FILE *file, bool zstd);
 void vecstream_free(struct vecstream *s);
-/* Reads up to `len` bytes into `out` (blocking until it has them or the end is reached): *got of them. VS_IO (errno), VS_CORRUPT
- * (a damaged or truncated frame). */
+/* Reads up to `len` bytes into `out` (blocking until it has them or the end is reached): *got of
+ * them. VS_IO (errno), VS_CORRUPT (a damaged or truncated frame). */
 enum vs_status vecstream_read(struct vecstream *s, void *out, size_t len, size_t *got);
 /* Bytes handed out so far. */
 uint64_t vecstream_offset(const struct vecstream *s);
