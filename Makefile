@@ -207,8 +207,8 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SERVER_LIB_OBJ) $(TEST_LIB_OBJ) $(LAY
 
 test-programs: all $(TEST_PROGRAMS)
 
-# What the sanitizer phases of tests/run.sh build: the server and the programs named in PROGRAMS_WANTED.
-programs-wanted: $(filter %/vecstore-server,$(PROGRAMS)) $(addprefix $(BUILD)/tests/,$(PROGRAMS_WANTED))
+# What the sanitizer phases of tests/run.sh build: the server, the benchmark and the programs named in PROGRAMS_WANTED.
+programs-wanted: $(filter %/vecstore-server %/vecstore-benchmark,$(PROGRAMS)) $(addprefix $(BUILD)/tests/,$(PROGRAMS_WANTED))
 
 # make test              everything
 # make test TESTS=name   the programs whose name contains `name`, without sanitizers, checks and fuzzing

@@ -150,6 +150,12 @@ static void generate_row(const struct generate_model *m, enum generate_stream st
             x[i] += deviate(rng_next(&rng)) * noise;
     if (o->unit)
         scale_to_unit(x, o->dim);
+    if (o->longest > 1) {
+        float length = 1 + (o->longest - 1) * (float)rng_unit(&rng);
+
+        for (uint32_t i = 0; i < o->dim; i++)
+            x[i] *= length;
+    }
 }
 
 void generate_rows(const struct generate_model *model, enum generate_stream stream, uint64_t first,
