@@ -1,4 +1,5 @@
-/* vecstore-benchmark against a real server: it loads and searches as it says, and its complaints are clear. */
+/* vecstore-benchmark against a real server: it loads and searches as it says, and its complaints
+ * are clear. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,8 @@
 
 static char output[OUTPUT_MAX];
 
-/* Runs the benchmark, which lies beside the server, with these arguments; both its outputs stand in `output`. */
+/* Runs the benchmark, which lies beside the server, with these arguments; both its outputs stand in
+ * `output`. */
 static int benchmark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static int benchmark(const char *fmt, ...)
 {
@@ -71,8 +73,11 @@ static void test_load_and_search(void **state)
     redisContext *c = server_connect(s);
 
     (void)state;
-    assert_int_equal(benchmark("-p %d --generate 3000 --dim 24 --queries 50 --ef 10,200 -n 200 -q --json - --keep",
-                               server_port(s)), 0);
+    assert_int_equal(
+        benchmark(
+            "-p %d --generate 3000 --dim 24 --queries 50 --ef 10,200 -n 200 -q --json - --keep",
+            server_port(s)),
+        0);
     assert_true(last_number("recall") > 0.99);
     assert_true(last_number("linked_rate") > 0);
     assert_true(last_number("total") > 3000 * 24);
@@ -83,15 +88,22 @@ static void test_load_and_search(void **state)
     /* What is there is not overwritten, unless asked. */
     assert_int_equal(benchmark("-p %d --generate 3000 --dim 24", server_port(s)), 1);
     says("--flush");
-    assert_int_equal(benchmark("-p %d --generate 3000 --dim 24 --queries 50 --ef 200 -n 100 -q -c 9 -P 1 --search-only",
-                               server_port(s)), 0);
+    assert_int_equal(benchmark("-p %d --generate 3000 --dim 24 --queries 50 --ef 200 -n 100 -q -c "
+                               "9 -P 1 --search-only",
+                               server_port(s)),
+                     0);
     says("QPS at recall@10");
-    assert_int_equal(benchmark("-p %d --generate 3001 --dim 24 --search-only -q", server_port(s)), 1);
+    assert_int_equal(benchmark("-p %d --generate 3001 --dim 24 --search-only -q", server_port(s)),
+                     1);
     says("3000 elements of 24 dimensions");
 
     /* By VMADD, several partitions, another metric; the key is gone afterwards. */
-    assert_int_equal(benchmark("-p %d --generate 2000 --dim 24 --queries 50 --ef 200 -n 100 -q --flush --vmadd 77 "
-                               "--partitions 3 --metric l2 --type f32 --json -", server_port(s)), 0);
+    assert_int_equal(
+        benchmark(
+            "-p %d --generate 2000 --dim 24 --queries 50 --ef 200 -n 100 -q --flush --vmadd 77 "
+            "--partitions 3 --metric l2 --type f32 --json -",
+            server_port(s)),
+        0);
     assert_true(last_number("recall") > 0.99);
     reply_int(c, 0, "EXISTS vecstore-benchmark");
     redisFree(c);
@@ -100,7 +112,8 @@ static void test_load_and_search(void **state)
 
 static void test_password_and_socket(void **state)
 {
-    static const char *const args[] = {"--requirepass", "sesame", "--unixsocket", "bench.sock", NULL};
+    static const char *const args[] = {"--requirepass", "sesame", "--unixsocket", "bench.sock",
+                                       NULL};
     struct test_server *s = server_start(args);
 
     (void)state;
@@ -108,8 +121,12 @@ static void test_password_and_socket(void **state)
     says("NOAUTH");
     assert_int_equal(benchmark("-p %d -a wrong --generate 300 -q", server_port(s)), 1);
     says("WRONGPASS");
-    assert_int_equal(benchmark("-s %s/bench.sock -a sesame --dbnum 1 --generate 300 --queries 10 --ef 300 -n 20 -q "
-                               "--json -", server_dir(s)), 0);
+    assert_int_equal(
+        benchmark(
+            "-s %s/bench.sock -a sesame --dbnum 1 --generate 300 --queries 10 --ef 300 -n 20 -q "
+            "--json -",
+            server_dir(s)),
+        0);
     assert_true(last_number("recall") == 1);
     server_kill(s);
 }
@@ -137,8 +154,11 @@ static void test_in_process(void **state)
     for (int i = 0; i < 2; i++) {
         const char *at;
 
-        assert_int_equal(benchmark("--in-process --generate 3000 --dim 24 --queries 50 --ef 10,200 --ms 10 -q --json - "
-                                   "--build-once --threads %d", i ? 3 : 1), 0);
+        assert_int_equal(benchmark("--in-process --generate 3000 --dim 24 --queries 50 --ef 10,200 "
+                                   "--ms 10 -q --json - "
+                                   "--build-once --threads %d",
+                                   i ? 3 : 1),
+                         0);
         assert_true(last_number("recall") > 0.99);
         at = strstr(output, "\"graph_digest\":\"");
         assert_non_null(at);

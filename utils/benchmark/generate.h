@@ -32,7 +32,8 @@ struct generate_options {
     float spread; /* typical distance of centres from the middle; a cluster's own radius is 1 */
     float noise;  /* length of the noise; a cluster's own radius is 1 */
     bool unit;    /* scale to unit length (cosine) */
-    float longest; /* above 1: lengths spread evenly from 1 to this, after scaling (inner product) */
+    float
+        longest; /* above 1: lengths spread evenly from 1 to this, after scaling (inner product) */
     uint64_t seed;
 };
 

@@ -1,5 +1,5 @@
-/* See reply.h. A reply is walked token by token with a count of what is still to come: no recursion, so
- * no depth of nesting can hurt. */
+/* See reply.h. A reply is walked token by token with a count of what is still to come: no
+ * recursion, so no depth of nesting can hurt. */
 #include "benchmark/reply.h"
 
 #include <string.h>
