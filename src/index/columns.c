@@ -22,16 +22,16 @@ static void column_free(uint32_t slots, enum pages_kind kind, void *column, size
         mem_free(column);
 }
 
-static size_t links_bytes(const struct columns_shape *s, uint32_t slots)
+static size_t links_bytes(uint32_t m, uint32_t slots)
 {
-    return (size_t)slots * 2 * s->m * sizeof(uint32_t);
+    return (size_t)slots * 2 * m * sizeof(uint32_t);
 }
 
 bool chunk_add_links(const struct columns_shape *s, struct chunk *c)
 {
     if (c->links)
         return true;
-    size_t size = links_bytes(s, c->slots);
+    size_t size = links_bytes(c->m, c->slots);
     _Atomic uint32_t *links = column_new(c->slots, PAGES_HUGE, size);
     if (!links)
         return false;
@@ -57,6 +57,9 @@ struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with
     if (!c)
         return NULL;
     c->slots = slots;
+    c->row_bytes = s->codec.row_bytes;
+    c->original_bytes = s->original_bytes;
+    c->m = s->m;
     c->rows = column_new(slots, PAGES_HUGE, (size_t)slots * s->codec.row_bytes);
     if (s->original_bytes)
         c->originals = column_new(slots, PAGES_PLAIN, (size_t)slots * s->original_bytes);
@@ -66,7 +69,7 @@ struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with
     c->user = mem_try_zalloc(slots * sizeof(*c->user));
     if (!c->rows || (s->original_bytes && !c->originals) || !c->born || !c->level || !c->upper || !c->user ||
         (with_links && !chunk_add_links(s, c))) {
-        chunk_free(s, c);
+        chunk_free(c);
         return NULL;
     }
     memset(c->upper, 0xFF, slots * sizeof(*c->upper));
@@ -83,7 +86,7 @@ struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from
     if (c->originals)
         memcpy(c->originals, from->originals, (size_t)n * s->original_bytes);
     if (c->links)
-        memcpy((void *)c->links, (const void *)from->links, links_bytes(s, n));
+        memcpy((void *)c->links, (const void *)from->links, links_bytes(s->m, n));
     for (uint32_t i = 0; i < n; i++)
         atomic_init(&c->born[i], atomic_load_explicit(&from->born[i], memory_order_relaxed));
     memcpy(c->level, from->level, n);
@@ -92,7 +95,7 @@ struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from
     _Atomic(void *) *extra = atomic_load_explicit(&from->extra, memory_order_relaxed);
     if (extra) {
         if (!chunk_add_extra(c)) {
-            chunk_free(s, c);
+            chunk_free(c);
             return NULL;
         }
         memcpy((void *)atomic_load_explicit(&c->extra, memory_order_relaxed), (const void *)extra, n * sizeof(*extra));
@@ -100,13 +103,13 @@ struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from
     return c;
 }
 
-void chunk_free(const struct columns_shape *s, struct chunk *c)
+void chunk_free(struct chunk *c)
 {
     if (!c)
         return;
-    column_free(c->slots, PAGES_HUGE, c->rows, (size_t)c->slots * s->codec.row_bytes);
-    column_free(c->slots, PAGES_PLAIN, c->originals, (size_t)c->slots * s->original_bytes);
-    column_free(c->slots, PAGES_HUGE, (void *)c->links, links_bytes(s, c->slots));
+    column_free(c->slots, PAGES_HUGE, c->rows, (size_t)c->slots * c->row_bytes);
+    column_free(c->slots, PAGES_PLAIN, c->originals, (size_t)c->slots * c->original_bytes);
+    column_free(c->slots, PAGES_HUGE, (void *)c->links, links_bytes(c->m, c->slots));
     mem_free((void *)c->born);
     mem_free(c->level);
     mem_free(c->upper);
@@ -120,7 +123,7 @@ void chunk_bytes(const struct columns_shape *s, const struct chunk *c, struct co
     size_t n = c->slots;
     sum->rows += n * s->codec.row_bytes;
     sum->originals += n * s->original_bytes;
-    sum->links += c->links ? links_bytes(s, c->slots) : 0;
+    sum->links += c->links ? links_bytes(c->m, c->slots) : 0;
     sum->records += sizeof(*c) + n * (sizeof(*c->born) + sizeof(*c->level) + sizeof(*c->upper) + sizeof(*c->user));
     if (atomic_load_explicit(&c->extra, memory_order_relaxed))
         sum->extra += n * sizeof(void *);

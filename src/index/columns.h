@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "base/epoch.h"
+#include "base/pool.h"
 #include "vec/codec.h"
 
 #define SLOT_NONE 0xFFFFFFFFu
@@ -52,6 +53,8 @@ struct columns_shape {
 
 struct chunk {
     struct epoch_item item;
+    struct pool_task task;           /* frees it: giving pages back takes too long for the owner */
+    uint32_t row_bytes, original_bytes, m; /* the shape's */
     uint32_t slots;                  /* CHUNK_SLOTS, or fewer in a small partition's only chunk */
     uint8_t *rows;
     uint8_t *originals;
@@ -71,7 +74,8 @@ struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from
 bool chunk_add_links(const struct columns_shape *s, struct chunk *c);
 /* Makes the extra array when it is missing; false when memory is exhausted. */
 bool chunk_add_extra(struct chunk *c);
-void chunk_free(const struct columns_shape *s, struct chunk *c);
+/* Any thread. NULL is fine. */
+void chunk_free(struct chunk *c);
 
 struct columns_bytes {
     size_t rows, originals, links, records, extra;

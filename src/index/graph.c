@@ -146,7 +146,7 @@ void graph_free(struct graph *g)
         mem_free(g->open);
     compact_release(g);
     for (uint32_t i = 0; i < g->nchunks; i++)
-        chunk_free(&g->shape, g->chunks[i]);
+        chunk_free(g->chunks[i]);
     for (uint32_t i = 0; i < g->nupper; i++)
         mem_free((void *)g->upper[i]);
     for (int l = 0; l <= GRAPH_LEVEL_MAX; l++)

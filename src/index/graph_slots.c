@@ -26,10 +26,18 @@ static bool reserve_slots(struct graph *g, uint32_t slots)
     return true;
 }
 
+static void free_chunk_task(struct pool_task *task, unsigned worker)
+{
+    (void)worker;
+    chunk_free((struct chunk *)((char *)task - offsetof(struct chunk, task)));
+}
+
 static void reclaim_chunk(struct epoch_item *item, void *arg)
 {
     struct graph *g = arg;
-    chunk_free(&g->shape, (struct chunk *)((char *)item - offsetof(struct chunk, item)));
+    struct chunk *c = (struct chunk *)((char *)item - offsetof(struct chunk, item));
+    c->task.run = free_chunk_task;
+    pool_submit(g->env->pool, POOL_LINK, &c->task);
 }
 
 static enum vs_status grow_first(struct graph *g)
@@ -38,7 +46,7 @@ static enum vs_status grow_first(struct graph *g)
     uint32_t slots = old->slots * 4 > CHUNK_SLOTS ? CHUNK_SLOTS : old->slots * 4;
     struct chunk *c = chunk_grow(&g->shape, old, slots);
     if (!c || !reserve_slots(g, slots)) {
-        chunk_free(&g->shape, c);
+        chunk_free(c);
         return VS_NOMEM;
     }
     g->chunks[0] = c;
@@ -47,7 +55,7 @@ static enum vs_status grow_first(struct graph *g)
     if (graph_publish(g) != VS_OK) {
         g->chunks[0] = old;
         g->slots = before;
-        chunk_free(&g->shape, c);
+        chunk_free(c);
         return VS_NOMEM;
     }
     epoch_retire(g->env->epoch, &old->item, reclaim_chunk, g);
@@ -69,7 +77,7 @@ static enum vs_status add_chunk(struct graph *g)
     uint32_t slots = g->nchunks ? CHUNK_SLOTS : CHUNK_FIRST;
     struct chunk *c = chunk_new(&g->shape, slots, g->open || g->nwaiting || g->entry != SLOT_NONE);
     if (!c || !reserve_slots(g, g->slots + slots)) {
-        chunk_free(&g->shape, c);
+        chunk_free(c);
         return VS_NOMEM;
     }
     g->chunks[g->nchunks++] = c;
@@ -77,7 +85,7 @@ static enum vs_status add_chunk(struct graph *g)
     if (graph_publish(g) != VS_OK) {
         g->nchunks--;
         g->slots -= slots;
-        chunk_free(&g->shape, c);
+        chunk_free(c);
         return VS_NOMEM;
     }
     return VS_OK;

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "store/store_int.h"
 
-#define RECLAIM_SLICE 64
+#define RECLAIM_SLICE 16
 
 /* ---- news from workers ---- */
 
