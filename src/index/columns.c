@@ -27,7 +27,7 @@ static size_t links_bytes(uint32_t m, uint32_t slots)
     return (size_t)slots * 2 * m * sizeof(uint32_t);
 }
 
-bool chunk_add_links(const struct columns_shape *s, struct chunk *c)
+bool chunk_add_links(struct chunk *c)
 {
     if (c->links)
         return true;
@@ -68,7 +68,7 @@ struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with
     c->upper = mem_try_alloc(slots * sizeof(*c->upper));
     c->user = mem_try_zalloc(slots * sizeof(*c->user));
     if (!c->rows || (s->original_bytes && !c->originals) || !c->born || !c->level || !c->upper || !c->user ||
-        (with_links && !chunk_add_links(s, c))) {
+        (with_links && !chunk_add_links(c))) {
         chunk_free(c);
         return NULL;
     }

@@ -230,7 +230,7 @@ static int compare_born(const void *x, const void *y)
 static bool prepare_links(struct graph *g, const struct by_born *all, size_t n)
 {
     for (uint32_t i = 0; i < g->nchunks; i++)
-        if (!chunk_add_links(&g->shape, g->chunks[i]))
+        if (!chunk_add_links(g->chunks[i]))
             return false;
     for (size_t i = 0; i < n; i++) {
         struct chunk *c = graph_chunk(g, all[i].slot);

@@ -210,7 +210,10 @@ void vs_close(struct vs_store *store)
         struct timespec t = {0, 100000};
         nanosleep(&t, NULL);
     }
-    pool_free(store->pool);
+    while (epoch_reclaim(store->epoch, SIZE_MAX))
+        ;
+    if (store->pool)
+        pool_free(store->pool);
     search_release_spare(store);
     epoch_free(store->epoch);
     for (unsigned i = 0; i < (store->options.threads ? store->options.threads : 1); i++)
