@@ -269,6 +269,10 @@ check-links: $(foreach l,$(PRESENT),$(BUILD)/check/$(l).linked)
 check: check-links
 	@for c in tests/check/*.sh; do echo "  CHECK   $$c"; BUILD='$(BUILD)' "$$c" || exit 1; done
 
+# The pages of the commands, from their table.
+docs: $(BUILD)/utils/docs_gen
+	$(Q)mkdir -p docs/commands && rm -f docs/commands/*.md && $< docs/commands
+
 # ---- running, measuring, installing ----------------------------------------------------------------------------------
 
 run: all
@@ -319,6 +323,7 @@ help:
 	@echo 'make ubsan           UBSan build in $(BUILD)/ubsan'
 	@echo 'make fuzz            fuzz every target for a minute (FUZZ=name FUZZ_SECONDS=n)'
 	@echo 'make check           the order of layers, and the other checks of tests/check'
+	@echo 'make docs            write docs/commands from the table of commands'
 	@echo 'make install         into PREFIX=$(PREFIX) (DESTDIR is honoured)'
 	@echo 'make install-deps    install what building and testing need (Debian)'
 	@echo 'make clean           remove $(BUILD)'

@@ -140,10 +140,19 @@ static bool flush_options(struct cmd_call *call)
     return false;
 }
 
+static void flush(struct cmd_call *call, unsigned db)
+{
+    if (!vs_count(call->store, db))
+        return;
+    vs_flush(call->store, db);
+    if (call->host->key_changed)
+        call->host->key_changed(call->host, db, NULL, 0);   /* all of them */
+}
+
 enum cmd_result keyspace_flushdb(struct cmd_call *call)
 {
     if (flush_options(call)) {
-        vs_flush(call->store, call->db);
+        flush(call, call->db);
         resp_status(call->reply, "OK");
     }
     return CMD_DONE;
@@ -153,7 +162,7 @@ enum cmd_result keyspace_flushall(struct cmd_call *call)
 {
     if (flush_options(call)) {
         for (unsigned db = 0; db < vs_databases(call->store); db++)
-            vs_flush(call->store, db);
+            flush(call, db);
         resp_status(call->reply, "OK");
     }
     return CMD_DONE;

@@ -142,7 +142,7 @@ static const struct cmd_spec subcommands[] = {
             "| name | |\n"
             "| elements | alive |\n"
             "| linked | nodes in the graph |\n"
-            "| unlinked | elements that searches scan until they are linked |\n"
+            "| unlinked | elements that wait to be linked; searches scan them |\n"
             "| dead | removed nodes that wait for repair |\n"
             "| free_slots | places for coming elements |\n"
             "| max_level | highest level of the graph, -1 without one |\n"

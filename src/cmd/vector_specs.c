@@ -251,7 +251,7 @@ const struct cmd_spec cmd_vector_specs[] = {
             "| ef-construction | effort of linking |\n"
             "| partitions | their number |\n"
             "| linked | nodes in the graphs |\n"
-            "| unlinked | elements not in a graph, which searches scan |\n"
+            "| unlinked | elements that wait to be linked; searches scan them |\n"
             "| dead | removed nodes that wait for repair |\n"
             "| memory-bytes | memory of the index |",
         .example = "> VINFO docs\n 1) quant-type\n 2) int8\n 3) hnsw-m\n 4) (integer) 16\n...",
