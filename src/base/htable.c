@@ -1,14 +1,16 @@
 /* The extendible hash table, see htable.h.
  *
  * A segment is one block:   | count, cells, depth | cell[cells] | tag[cells] |
- * Inside it a cell's home is hash & (cells - 1), probing is linear, and eight other bits of the hash stand as a tag beside
- * every cell: looking past a foreign cell then rarely asks its owner, which would touch the entry's memory.
+ * Inside it a cell's home is its share of the hash's low half (hash32 * cells >> 32), probing is linear, and eight other
+ * bits of the hash stand as a tag beside every cell: looking past a foreign cell then rarely asks its owner, which would
+ * touch the entry's memory. Segments have one of two sizes, chosen to fill the allocator's size classes: a full normal one
+ * becomes large, a full large one splits into two normal ones. So between a half and 7/8 of all cells are used.
  *
  * Invariants:
  *   - a segment of local depth d is pointed to by the 2^(depth - d) neighbouring directory places of its hash prefix;
  *   - a segment always has a free cell, so every probe ends;
- *   - before the first split there is one segment of 8 to segment_cells cells; after it segments have segment_cells cells,
- *     and more only where the hashes are so lopsided that splitting would blow up the directory (see may_split).
+ *   - before the first split there is one segment of 8 cells or more; after it segments are normal or large, and larger only
+ *     where the hashes are so lopsided that splitting would blow up the directory (see may_split) or leave one side full.
  * Nothing is changed before all memory for a change is there. */
 #include "base/htable.h"
 
@@ -22,7 +24,7 @@
 
 struct segment {
     uint32_t count;
-    uint32_t cells;     /* a power of two */
+    uint32_t cells;
     uint32_t depth;     /* bits of the hash that all its entries share */
     uint32_t unused;
     /* cells, then tags */
@@ -33,7 +35,7 @@ struct htable {
     void *arg;
     struct segment **dir;
     unsigned cell_bytes;
-    uint32_t segment_cells;
+    uint32_t normal, large;               /* cells of the two sizes of segments */
     unsigned depth;                       /* the directory has 2^depth places */
     size_t count, segments, bytes;
     size_t at_depth[DEPTH_MAX + 1];       /* segments of each local depth */
@@ -80,7 +82,23 @@ static uint8_t *tags_of(const struct htable *t, const struct segment *s)
 
 static uint8_t tag_of(uint64_t hash)
 {
-    return (uint8_t)(hash >> 20);
+    return (uint8_t)hash;
+}
+
+static uint32_t home_of(const struct segment *s, uint64_t hash)
+{
+    return (uint32_t)((hash & UINT32_MAX) * s->cells >> 32);
+}
+
+static uint32_t after(const struct segment *s, uint32_t i)
+{
+    return i + 1 < s->cells ? i + 1 : 0;
+}
+
+/* Steps of probing from cell a to cell b. */
+static uint32_t steps(const struct segment *s, uint32_t a, uint32_t b)
+{
+    return b >= a ? b - a : b + s->cells - a;
 }
 
 static void set_cell(const struct htable *t, struct segment *s, uint32_t i, uint64_t cell, uint8_t tag)
@@ -99,23 +117,20 @@ static uint32_t most(uint32_t cells)
 
 static void put(const struct htable *t, struct segment *s, uint64_t hash, uint64_t cell)
 {
-    uint32_t i = (uint32_t)hash & (s->cells - 1);
+    uint32_t i = home_of(s, hash);
     while (cell_at(t, s, i) != 0)
-        i = (i + 1) & (s->cells - 1);
+        i = after(s, i);
     set_cell(t, s, i, cell, tag_of(hash));
     s->count++;
 }
 
-/* Adds the entries of `from` to lo, or to hi those whose hash has bit `bit`. */
-static void pour(const struct htable *t, const struct segment *from, unsigned bit, struct segment *lo,
-                 struct segment *hi)
+/* Adds the entries of `from` to `to`. */
+static void pour(const struct htable *t, const struct segment *from, struct segment *to)
 {
     for (uint32_t i = 0; i < from->cells; i++) {
         uint64_t cell = cell_at(t, from, i);
-        if (cell == 0)
-            continue;
-        uint64_t hash = t->ops->hash(t->arg, cell);
-        put(t, hash >> bit & 1 ? hi : lo, hash, cell);
+        if (cell != 0)
+            put(t, to, t->ops->hash(t->arg, cell), cell);
     }
 }
 
@@ -124,7 +139,7 @@ static int64_t find_in(const struct htable *t, const struct segment *s, uint64_t
 {
     const uint8_t *tags = tags_of(t, s);
     uint8_t tag = tag_of(hash);
-    for (uint32_t i = (uint32_t)hash & (s->cells - 1);; i = (i + 1) & (s->cells - 1)) {
+    for (uint32_t i = home_of(s, hash);; i = after(s, i)) {
         uint64_t cell = cell_at(t, s, i);
         if (cell == 0)
             return -1;
@@ -194,7 +209,7 @@ static bool resize(struct htable *t, uint64_t hash, struct segment *old, uint32_
     struct segment *s = segment_new(t, cells, old->depth);
     if (!s)
         return false;
-    pour(t, old, 0, s, s);
+    pour(t, old, s);
     replace_segment(t, hash, old, s);
     return true;
 }
@@ -207,20 +222,40 @@ static bool may_split(const struct htable *t, const struct segment *s)
     return t->depth < DEPTH_MAX && ((size_t)2 << t->depth) <= 64 * (t->segments + 1);
 }
 
+/* The smallest size of segment that holds `count` entries and one more. */
+static uint32_t cells_for(const struct htable *t, uint32_t count)
+{
+    uint32_t cells = t->normal;
+    while (count >= most(cells))
+        cells = cells < t->large ? t->large : 2 * cells;
+    return cells;
+}
+
 static bool split(struct htable *t, uint64_t hash, struct segment *old)
 {
-    uint32_t depth = old->depth;
+    uint32_t depth = old->depth, above = 0;
     uint64_t bit = (uint64_t)1 << (63 - depth);
-    if (depth == t->depth && !double_directory(t))
+    uint64_t *hashes = mem_try_alloc(old->cells * sizeof(*hashes));
+    if (!hashes)
         return false;
-    struct segment *lo = segment_new(t, old->cells, depth + 1);
-    struct segment *hi = segment_new(t, old->cells, depth + 1);
-    if (!lo || !hi) {
+    for (uint32_t i = 0; i < old->cells; i++)
+        if (cell_at(t, old, i) != 0) {
+            hashes[i] = t->ops->hash(t->arg, cell_at(t, old, i));
+            above += (hashes[i] & bit) != 0;
+        }
+    bool room = depth < t->depth || double_directory(t);
+    struct segment *lo = segment_new(t, cells_for(t, old->count - above), depth + 1);
+    struct segment *hi = segment_new(t, cells_for(t, above), depth + 1);
+    if (!room || !lo || !hi) {
+        mem_free(hashes);
         mem_free(lo);
         mem_free(hi);
         return false;
     }
-    pour(t, old, 63 - depth, lo, hi);
+    for (uint32_t i = 0; i < old->cells; i++)
+        if (cell_at(t, old, i) != 0)
+            put(t, hashes[i] & bit ? hi : lo, hashes[i], cell_at(t, old, i));
+    mem_free(hashes);
     point(t, hash & ~bit, depth + 1, lo);
     point(t, hash | bit, depth + 1, hi);
     account(t, old, -1);
@@ -233,33 +268,38 @@ static bool split(struct htable *t, uint64_t hash, struct segment *old)
 /* Makes room for one more in the segment of `hash`. */
 static bool grow(struct htable *t, uint64_t hash, struct segment *s)
 {
-    if (s->cells < t->segment_cells || !may_split(t, s))
+    if (s->cells < t->normal)
+        return resize(t, hash, s, s->cells * 2 < t->normal ? s->cells * 2 : t->normal);
+    if (s->cells < t->large)
+        return resize(t, hash, s, t->large);
+    if (!may_split(t, s))
         return s->cells <= UINT32_MAX / 4 && resize(t, hash, s, s->cells * 2);
     return split(t, hash, s);
 }
 
-/* After a removal: a light segment joins its buddy or becomes smaller. Without memory for that all stays as it is. */
+/* After a removal: light segments join their buddies, or become smaller. Without memory for that all stays as it is. */
 static void settle(struct htable *t, uint64_t hash, struct segment *s)
 {
-    if (s->depth > 0) {
+    while (s->depth > 0) {
         uint64_t bit = (uint64_t)1 << (64 - s->depth);
         struct segment *buddy = t->dir[place_of(t, hash ^ bit)];
-        if (buddy->depth == s->depth && s->count + buddy->count <= t->segment_cells / 8 * 3) {
-            struct segment *both = segment_new(t, t->segment_cells, s->depth - 1);
-            if (!both)
-                return;
-            pour(t, s, 0, both, both);
-            pour(t, buddy, 0, both, both);
-            account(t, buddy, -1);
-            mem_free(buddy);
-            replace_segment(t, hash, s, both);
-            shrink_directory(t);
+        if (buddy->depth != s->depth || s->count + buddy->count > t->normal * 3 / 8)
+            break;
+        struct segment *both = segment_new(t, t->normal, s->depth - 1);
+        if (!both)
             return;
-        }
+        pour(t, s, both);
+        pour(t, buddy, both);
+        account(t, buddy, -1);
+        mem_free(buddy);
+        replace_segment(t, hash, s, both);
+        shrink_directory(t);
+        s = both;
     }
-    uint32_t least = s->depth > 0 ? t->segment_cells : FIRST_CELLS;
-    if (s->cells > least && s->count <= s->cells / 8)
-        resize(t, hash, s, s->cells / 2);
+    uint32_t least = s->depth > 0 ? t->normal : FIRST_CELLS;
+    uint32_t smaller = s->cells > t->large ? s->cells / 2 : s->cells > t->normal ? t->normal : s->cells / 2;
+    if (s->cells > least && s->count <= s->cells / (s->cells == t->large ? 4 : 8))
+        resize(t, hash, s, smaller > least ? smaller : least);
 }
 
 /* ---- the interface ---- */
@@ -272,7 +312,8 @@ struct htable *htable_new(unsigned cell_bytes, unsigned segment_cells, const str
     t->ops = ops;
     t->arg = arg;
     t->cell_bytes = cell_bytes;
-    t->segment_cells = segment_cells;
+    t->normal = segment_cells - (uint32_t)sizeof(struct segment) / (cell_bytes + 1) - 1;
+    t->large = t->normal / 5 * 8;
     t->dir = mem_alloc(sizeof(*t->dir));
     t->bytes = sizeof(*t) + sizeof(*t->dir);
     t->dir[0] = segment_new(t, FIRST_CELLS, 0);
@@ -346,13 +387,13 @@ uint64_t htable_remove(struct htable *t, uint64_t hash, const void *key, size_t 
     int64_t found = find_in(t, s, hash, key, len);
     if (found < 0)
         return 0;
-    uint32_t mask = s->cells - 1, hole = (uint32_t)found;
+    uint32_t hole = (uint32_t)found;
     uint64_t old = cell_at(t, s, hole), cell;
     uint8_t *tags = tags_of(t, s);
-    for (uint32_t i = (hole + 1) & mask; (cell = cell_at(t, s, i)) != 0; i = (i + 1) & mask) {
-        uint32_t home = (uint32_t)t->ops->hash(t->arg, cell) & mask;
+    for (uint32_t i = after(s, hole); (cell = cell_at(t, s, i)) != 0; i = after(s, i)) {
+        uint32_t home = home_of(s, t->ops->hash(t->arg, cell));
         /* What is probed for past the hole must move into it. */
-        if (((i - home) & mask) >= ((i - hole) & mask)) {
+        if (steps(s, home, i) >= steps(s, hole, i)) {
             set_cell(t, s, hole, cell, tags[i]);
             hole = i;
         }
@@ -412,12 +453,12 @@ uint64_t htable_random(const struct htable *t, uint64_t (*random)(void *arg), vo
     for (int attempt = 0; attempt < 128; attempt++) {
         uint64_t r = random(arg);
         const struct segment *s = t->dir[place_of(t, r)];
-        uint64_t cell = cell_at(t, s, (uint32_t)r & (s->cells - 1));
+        uint64_t cell = cell_at(t, s, home_of(s, r));
         unsigned less = t->depth - s->depth;
         if (cell != 0 && (attempt >= 64 || less == 0 || (random(arg) >> (64 - less)) == 0))
             return cell;
     }
     uint64_t r = random(arg);
     size_t place = place_of(t, r);
-    return walk_on(t, place, (uint32_t)r & (t->dir[place]->cells - 1));
+    return walk_on(t, place, home_of(t->dir[place], r));
 }

@@ -1,15 +1,15 @@
 /* An extendible hash table of small cells, for maps that must never pause.
  *
- *   directory (2^depth pointers)        segments (CELLS slots each, open addressing inside)
+ *   directory (2^depth pointers)        segments (open addressing inside)
  *   hash's top bits -> [ 00 ] ------>   [ . x . x x . ]   local depth 2
  *                      [ 01 ] ------>   [ x x . x . . ]   local depth 2
  *                      [ 10 ] --+--->   [ . . x . . x ]   local depth 1
  *                      [ 11 ] --+
  *
  * A cell is 4 or 8 bytes, non-zero when used (a record's slot + 1, a pointer): the table asks its owner for a cell's hash
- * and whether it is the one sought. A segment that is full splits alone (copying CELLS cells: microseconds), two light
+ * and whether it is the one sought. A segment that is full grows once, then splits, alone (a few hundred cells: microseconds), two light
  * buddies merge, so no insert ever rehashes the whole. A new table starts with one segment of 8 cells that doubles up to
- * CELLS before it ever splits, so that a map of a few entries is small. Deletion shifts cells back: no tombstones.
+ * its size before it ever splits, so that a map of a few entries is small. Deletion shifts cells back: no tombstones.
  *
  * SCAN: a segment holds a contiguous range of hashes, so a cursor is a hash: one step returns the cells of the segment
  * at the cursor whose hash is not below it, and the next cursor is the segment's end (0: done). Whatever splits or
