@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+#define TOUCHED 8192                 /* words remembered for clearing, at least; beyond that and */
+#define TOUCHED_SHARE 1024           /* one in so many slots all are cleared */
 #define BEAM_KEPT 16384              /* entries that a searcher keeps between searches */
 
 void searcher_init(struct searcher *s)
@@ -52,8 +54,9 @@ static bool reserve_visited(struct searcher *s, uint32_t slots)
     if (slots <= s->visited_slots)
         return true;
     size_t want = (size_t)slots + slots / 4, words = want / 64 + 1;
+    size_t cap = want / TOUCHED_SHARE > TOUCHED ? want / TOUCHED_SHARE : TOUCHED;
     uint64_t *visited = mem_try_zalloc(words * sizeof(*visited));
-    uint32_t *touched = mem_try_alloc((want + 64) * sizeof(*touched));
+    uint32_t *touched = mem_try_alloc(cap * sizeof(*touched));
     if (!visited || !touched) {
         mem_free(visited);
         mem_free(touched);
@@ -63,7 +66,7 @@ static bool reserve_visited(struct searcher *s, uint32_t slots)
     mem_free(s->touched);
     s->visited = visited;
     s->touched = touched;
-    s->touched_cap = want + 64;
+    s->touched_cap = cap;
     s->visited_slots = want;
     s->ntouched = 0;
     return true;

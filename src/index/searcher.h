@@ -61,7 +61,7 @@ struct candidate {                   /* of a scan or a re-ranking */
 struct searcher {
     uint64_t *visited;               /* a bit a slot */
     size_t visited_slots;
-    uint32_t *touched;               /* words of `visited` to clear again */
+    uint32_t *touched;               /* words of `visited` to clear again; all, when they are more than fit */
     size_t ntouched, touched_cap;
     uint64_t *beam;
     size_t nbeam, beam_cap;
@@ -96,14 +96,18 @@ static inline bool searcher_visit(struct searcher *s, uint32_t slot)
     if (old & bit)
         return false;
     s->visited[word] = old | bit;
-    s->touched[s->ntouched++] = word;
+    if (s->ntouched < s->touched_cap)
+        s->touched[s->ntouched++] = word;
     return true;
 }
 /* Clears all marks. */
 static inline void searcher_forget(struct searcher *s)
 {
-    for (size_t i = 0; i < s->ntouched; i++)
-        s->visited[s->touched[i]] = 0;
+    if (s->ntouched < s->touched_cap)
+        for (size_t i = 0; i < s->ntouched; i++)
+            s->visited[s->touched[i]] = 0;
+    else
+        memset(s->visited, 0, (s->visited_slots / 64 + 1) * sizeof(*s->visited));
     s->ntouched = 0;
 }
 
