@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/net_int.h"
 
@@ -325,7 +326,7 @@ static bool write_open(struct net_conn *c)
     return true;
 }
 
-void net_conn_flush_now(struct net_conn *c)
+static void flush_one(struct net_conn *c)
 {
     if (c->closed)
         return;
@@ -362,15 +363,18 @@ void net_conn_flush_now(struct net_conn *c)
         close_now(c);
 }
 
-void net_flush(struct net *n)
+bool net_flush(struct net *n, uint64_t deadline_ns)
 {
     struct net_conn *c;
     /* A connection that cannot write all of it leaves the list and waits for its socket: the loop ends. */
     while ((c = TAILQ_FIRST(&n->flush))) {
         TAILQ_REMOVE(&n->flush, c, flush_link);
         c->in_flush = false;
-        net_conn_flush_now(c);
+        flush_one(c);
+        if (clock_mono_ns() >= deadline_ns)
+            break;
     }
+    return !TAILQ_EMPTY(&n->flush);
 }
 
 /* ---- closing ---- */

@@ -2,6 +2,7 @@
  * descriptors it rests for a tenth of a second instead of being called again at once. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/net_int.h"
@@ -96,7 +98,8 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct net_listener *l = arg;
     struct net *n = l->net;
-    while (n->accepted_now < NET_ACCEPT_MAX) {
+    uint64_t end = clock_mono_ns() + NET_ACCEPT_NS;
+    while (n->accepted_now < NET_ACCEPT_MAX && clock_mono_ns() < end) {
         int s = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (s < 0) {
             if (errno == EINTR || errno == ECONNABORTED)
@@ -169,6 +172,16 @@ static int listen_tcp(struct net *n, const char *host, unsigned port, int backlo
     char service[16], where[NET_ADDRESS_MAX];
     snprintf(service, sizeof(service), "%u", port);
     snprintf(where, sizeof(where), strchr(real, ':') ? "[%.100s]:%u" : "%.100s:%u", real, port);
+    /* An address that is listened on already: the same socket goes on, under another descriptor. */
+    for (const struct net_listener *l = n->listeners; l; l = l->next) {
+        if (l->unix_path || strcmp(l->address, where) != 0)
+            continue;
+        int same = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+        if (same < 0)
+            break;
+        snprintf(listener_new(n, same, tail)->address, NET_ADDRESS_MAX, "%s", where);
+        return 1;
+    }
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list;
     int failed = getaddrinfo(real, service, &hints, &list);
     if (failed) {
@@ -204,6 +217,14 @@ static int listen_tcp(struct net *n, const char *host, unsigned port, int backlo
     return optional && absent ? 0 : -1;
 }
 
+static bool add_unix(struct net *n, int fd, const char *path, struct net_listener ***tail)
+{
+    struct net_listener *l = listener_new(n, fd, tail);
+    l->unix_path = mem_strndup(path, strlen(path));
+    snprintf(l->address, sizeof(l->address), "%.150s", path);
+    return true;
+}
+
 static bool listen_unix(struct net *n, const struct net_listen_options *o, struct net_listener ***tail, struct buf *error)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -213,6 +234,11 @@ static bool listen_unix(struct net *n, const struct net_listen_options *o, struc
         return false;
     }
     strcpy(sa.sun_path, o->unix_path);
+    for (const struct net_listener *l = n->listeners; l; l = l->next) {
+        int same = l->unix_path && strcmp(l->unix_path, o->unix_path) == 0 ? fcntl(l->fd, F_DUPFD_CLOEXEC, 0) : -1;
+        if (same >= 0)
+            return add_unix(n, same, o->unix_path, tail);
+    }
     if (lstat(o->unix_path, &st) == 0 && S_ISSOCK(st.st_mode))
         unlink(o->unix_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -223,10 +249,7 @@ static bool listen_unix(struct net *n, const struct net_listen_options *o, struc
             close(fd);
         return false;
     }
-    struct net_listener *l = listener_new(n, fd, tail);
-    l->unix_path = mem_strndup(o->unix_path, strlen(o->unix_path));
-    snprintf(l->address, sizeof(l->address), "%.150s", o->unix_path);
-    return true;
+    return add_unix(n, fd, o->unix_path, tail);
 }
 
 static bool listen_all(struct net *n, const struct net_listen_options *o, struct net_listener **list, struct buf *error)
@@ -252,7 +275,6 @@ static bool listen_all(struct net *n, const struct net_listen_options *o, struct
     return !o->unix_path || !*o->unix_path || listen_unix(n, o, &tail, error);
 }
 
-/* Do the old listeners stand in the way of the new ones? Then they must be closed first. */
 bool net_listen(struct net *n, const struct net_listen_options *options, struct buf *error)
 {
     struct net_listener *fresh = NULL;

@@ -113,6 +113,11 @@ void net_poll(struct net *n, int64_t timeout_us)
     net_reap(n);
 }
 
+const char *net_backend(const struct net *n)
+{
+    return event_base_get_method(n->base);
+}
+
 size_t net_ready_count(const struct net *n)
 {
     return n->ready_n;

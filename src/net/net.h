@@ -41,6 +41,8 @@ struct net_options {
 
 /* NULL when the system gives no event loop or no threads. */
 struct net *net_new(const struct net_options *options);
+/* "epoll". */
+const char *net_backend(const struct net *n);
 /* Closes everything, ends the threads; `gone` is called for what was open. */
 void net_free(struct net *n);
 
@@ -51,8 +53,9 @@ void net_poll(struct net *n, int64_t timeout_us);
 /* The next ready connection, or NULL. It leaves the queue. */
 struct net_conn *net_take_ready(struct net *n);
 size_t net_ready_count(const struct net *n);
-/* Writes what was appended; connections whose socket is full go on when it has room. */
-void net_flush(struct net *n);
+/* Writes what was appended; connections whose socket is full go on when it has room. True when it stopped at `deadline_ns` (of
+ * clock_mono_ns, at least one was written to) with some left. */
+bool net_flush(struct net *n, uint64_t deadline_ns);
 
 /* Work for the loop from any thread: `run` is called by net_run_posts, in order of posting. Wakes the loop when it sleeps. */
 struct net_post {

@@ -16,7 +16,8 @@
 #define NET_IOV 64
 #define NET_AHEAD_MAX 128                    /* commands an io-thread parses before it hands over */
 #define NET_MAP_MIN ((size_t)1 << 20)        /* larger input buffers are mapped, so that growing them copies nothing */
-#define NET_ACCEPT_MAX 64                    /* connections accepted in a turn */
+#define NET_ACCEPT_MAX 64                    /* connections accepted in a turn, */
+#define NET_ACCEPT_NS 200000                 /* and the time spent on it */
 
 /* What arrived and how far it is understood.
  *
@@ -143,7 +144,6 @@ struct net {
 struct net_conn *net_conn_new(struct net *n, int fd);
 void net_conn_free(struct net_conn *c);
 void net_reap(struct net *n);                 /* `gone` for the dying, and frees them */
-void net_conn_flush_now(struct net_conn *c);
 /* input.c: the owner of the input */
 bool net_input_fill(struct net_conn *c);      /* one read(); false: nothing to read now */
 enum net_got net_input_next(struct net_conn *c, const struct resp_arg **argv, size_t *argc);

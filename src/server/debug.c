@@ -1,0 +1,94 @@
+/* DEBUG: guarded by enable-debug-command; see CMD_PROTECTED in exec.c. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/glob.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/commands.h"
+#include "server/server.h"
+
+#define MATCH_LEN_MAX (64 << 10)
+#define SLEEP_MAX_S 3600
+
+enum cmd_result debug_sleep_command(struct cmd_call *call)
+{
+    double seconds;
+    if (!resp_to_double(&call->argv[2], &seconds) || seconds < 0 || seconds > SLEEP_MAX_S) {
+        resp_error(call->reply, "ERR value is not a valid float");
+        return CMD_DONE;
+    }
+    struct timespec left = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    while (nanosleep(&left, &left) != 0)
+        ;
+    resp_status(call->reply, "OK");
+    return CMD_DONE;
+}
+
+enum cmd_result debug_segfault_command(struct cmd_call *call)
+{
+    /* An address that the compiler cannot know to be bad. */
+    volatile int *nowhere = (volatile int *)(uintptr_t)(call->argc == 2 ? 8 : 0);
+    *nowhere = 1;
+    return CMD_DONE;
+}
+
+enum cmd_result debug_panic_command(struct cmd_call *call)
+{
+    (void)call;
+    log_warning("DEBUG PANIC: aborting");
+    abort();
+}
+
+enum cmd_result debug_stringmatch_len_command(struct cmd_call *call)
+{
+    long long len;
+    if (!resp_to_int(&call->argv[2], &len) || len < 0 || len > MATCH_LEN_MAX) {
+        resp_error(call->reply, "ERR value is not an integer or out of range");
+        return CMD_DONE;
+    }
+    char *text = mem_alloc((size_t)len + 1);
+    memset(text, 'a', (size_t)len);
+    resp_int(call->reply, glob_match(call->argv[3].data, call->argv[3].len, text, (size_t)len, false));
+    mem_free(text);
+    return CMD_DONE;
+}
+
+enum cmd_result debug_error_command(struct cmd_call *call)
+{
+    resp_error(call->reply, "%.*s", (int)call->argv[2].len, call->argv[2].data);
+    return CMD_DONE;
+}
+
+enum cmd_result debug_protocol_command(struct cmd_call *call)
+{
+    const struct resp_arg *type = &call->argv[2];
+    struct resp_writer *w = call->reply;
+    if (resp_is(type, "string"))
+        resp_bulk_text(w, "Hello World");
+    else if (resp_is(type, "integer"))
+        resp_int(w, 12345);
+    else if (resp_is(type, "double"))
+        resp_double(w, 3.141);
+    else if (resp_is(type, "null"))
+        resp_null(w);
+    else if (resp_is(type, "true") || resp_is(type, "false"))
+        resp_bool(w, resp_is(type, "true"));
+    else if (resp_is(type, "verbatim"))
+        resp_verbatim(w, "txt", "This is a verbatim\nstring", 25);
+    else if (resp_is(type, "array") || resp_is(type, "set") || resp_is(type, "push")) {
+        (resp_is(type, "array") ? resp_array : resp_is(type, "set") ? resp_set : resp_push)(w, 3);
+        for (int i = 0; i < 3; i++)
+            resp_int(w, i);
+    } else if (resp_is(type, "map")) {
+        resp_map(w, 3);
+        for (int i = 0; i < 3; i++) {
+            resp_int(w, i);
+            resp_bool(w, i == 1);
+        }
+    } else
+        resp_error(w, "ERR Wrong protocol type name. Please use one of the following: "
+                   "string|integer|double|null|array|set|map|push|verbatim|true|false");
+    return CMD_DONE;
+}

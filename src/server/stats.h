@@ -1,0 +1,55 @@
+/* What the server counts: commands, errors by their code, turns of the loop, rates. Loop thread. */
+#ifndef SERVER_STATS_H
+#define SERVER_STATS_H
+
+#include "cmd/command.h"
+#include "server/histogram.h"
+
+struct stat_command {
+    uint64_t calls, us, rejected, failed;
+    struct histogram *times;       /* microseconds; NULL before the first call or with latency-tracking no */
+};
+
+#define STATS_ERRORS_MAX 128
+struct stat_error {
+    char code[32];
+    uint64_t count;
+};
+
+#define STATS_SAMPLES 16
+enum stat_rate { STAT_COMMANDS, STAT_BYTES_IN, STAT_BYTES_OUT, STAT_RATES };
+
+struct stats {
+    struct stat_command *commands; /* by cmd_id */
+    size_t commands_n;
+    struct stat_error errors[STATS_ERRORS_MAX];
+    size_t errors_n;
+    uint64_t processed;            /* commands */
+    uint64_t connections, rejected_connections;
+    uint64_t error_replies, unexpected_errors;
+    uint64_t query_limit_closes, output_limit_closes;
+    uint64_t searches;             /* replies that came from workers */
+    uint64_t keyspace_hits, keyspace_misses;
+    uint64_t client_input_max, client_output_max;
+    /* the loop */
+    uint64_t turns, turns_over_1ms, turn_max_ns, turn_cpu_ns, turn_max_ever_ns;
+    uint64_t commands_in_turn_max;
+    size_t commands_in_turn;
+    const struct cmd_spec *slowest; /* the last command of the longest turn */
+    /* rates: samples of the last 1.6 seconds */
+    uint64_t rate_last[STAT_RATES], rate_last_ms;
+    uint64_t rate[STAT_RATES][STATS_SAMPLES];
+    unsigned rate_at;
+};
+
+struct stats *stats_new(size_t commands);
+void stats_free(struct stats *s);
+void stats_reset(struct stats *s);
+void stats_command(struct stats *s, size_t id, uint64_t us, bool failed, bool histogram);
+/* `text` is the reply behind its '-'. */
+void stats_error(struct stats *s, const char *text, size_t len);
+void stats_turn(struct stats *s, uint64_t cpu_ns, const struct cmd_spec *last);
+void stats_sample(struct stats *s, uint64_t now_ms, const uint64_t now[STAT_RATES]);
+uint64_t stats_rate(const struct stats *s, enum stat_rate which);
+
+#endif

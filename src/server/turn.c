@@ -1,0 +1,66 @@
+/* A turn of the loop. Its parts share a budget (loop-budget-us) so that the whole stays under a millisecond of CPU time:
+ *
+ *   poll      collect events, sleep when nothing is left to do
+ *   posts     replies that workers have finished
+ *   ready     clients in order of arrival, a few commands each, until the budget is used up; the rest waits for the next turn
+ *   engine    vs_poll: publish linked batches, free what no reader holds
+ *   flush     one write a connection, half a budget at most
+ *
+ * Deadlines are taken from the monotonic clock, which a system call less makes cheap: a loop that was put off the
+ * processor ends its turn early and begins another. What the turn really used is measured by its thread's CPU clock. */
+#include "base/clock.h"
+#include "server/client.h"
+#include "server/latency.h"
+#include "server/stats.h"
+
+#define ENGINE_BUDGET_US 150
+
+static int64_t sleep_time(struct server *s, bool more)
+{
+    if (more || s->poll_again || net_ready_count(s->net) > 0 || s->shutdown != SHUTDOWN_NO)
+        return 0;
+    uint64_t held = reply_release_held(s);
+    return held ? (int64_t)(held / 1000) + 1 : -1;
+}
+
+static void work(struct server *s)
+{
+    struct net_conn *conn;
+    size_t n = net_ready_count(s->net);
+    while (n-- > 0 && (conn = net_take_ready(s->net))) {
+        struct cmd_client *c = net_conn_user(conn);
+        if (c)
+            client_work(c);
+        s->now_ns = clock_mono_ns();
+        if (s->now_ns >= s->turn_end_ns)
+            break;
+    }
+}
+
+void server_turn(struct server *s)
+{
+    uint64_t budget = (uint64_t)s->config->loop_budget_us * 1000;
+    net_poll(s->net, sleep_time(s, s->more));
+    s->now_ns = clock_mono_ns();
+    s->now_ms = clock_wall_ms();
+    s->turn_end_ns = s->now_ns + budget;
+
+    bool more = net_run_posts(s->net, s->turn_end_ns);
+    work(s);
+    s->poll_again = vs_poll(s->store, ENGINE_BUDGET_US);
+    clients_resume(s, CLIENT_WAITS_BACKLOG);
+    clients_resume(s, CLIENT_WAITS_OUTPUT);
+    more |= net_run_posts(s->net, clock_mono_ns() + budget / 4);
+    reply_release_held(s);
+    more |= net_flush(s->net, clock_mono_ns() + budget / 2);
+    more |= net_sweep(s->net);
+    s->more = more;
+
+    uint64_t cpu = clock_thread_cpu_ns();
+    uint64_t used = cpu - s->cpu_ns;
+    s->cpu_ns = cpu;
+    stats_turn(s->stats, used, s->last_command);
+    long long threshold = s->config->latency_monitor_threshold;
+    if (threshold > 0 && used / 1000000 >= (uint64_t)threshold)
+        latency_add(s->latency, "loop-turn", s->now_ms / 1000, used / 1000000);
+}
