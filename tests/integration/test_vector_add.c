@@ -150,7 +150,7 @@ static void test_ids(void **state)
     }
     reply_int(c, 10, "VCARD k");
     freeReplyObject(reply_array(c, 10, "VSEARCH k ELE %s", "K"));
-    freeReplyObject(reply_array(c, 2, "VGET k %s", "WITHATTRIBS"));
+    freeReplyObject(reply_array(c, 2, "VGET k %s", "WITHSCORES"));
     reply_int(c, 10, "VDEL k NX XX EF SETATTR WITHSCORES VALUES FP32 PARTITION %b K", "", (size_t)0);
     reply_int(c, 0, "EXISTS k");
 

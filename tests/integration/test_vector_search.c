@@ -25,7 +25,7 @@ static struct both filled(void)
     return b;
 }
 
-#define ATTRS "$48\r\n{\"n\":1,\"s\":\"text\",\"o\":{\"x\":[1,true]},\"r\":0.1}\r\n"
+#define ATTRS "$45\r\n{\"n\":1,\"s\":\"text\",\"o\":{\"x\":[1,true]},\"r\":0.1}\r\n"
 
 static void test_shapes(void **state)
 {
@@ -147,7 +147,7 @@ static void test_info(void **state)
     raw_puts(b.three, "VSEARCH k VALUES 2 1 0 K 1 WITHINFO\r\n");
     raw_expect(b.three, "*2\r\n*1\r\n$1\r\na\r\n%8\r\n$16\r\npartitions_asked\r\n:1\r\n$19\r\npartitions_answered\r\n:1\r\n"
                         "$7\r\npartial\r\n#f\r\n$4\r\nplan\r\n$4\r\nscan\r\n$9\r\ndistances\r\n");
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 10; i++)
         raw_line(b.three, line, sizeof line);
     both_same(&b, "PING", "+PONG\r\n");
     both_stop(&b);
