@@ -23,6 +23,28 @@ static atomic_size_t counted;
 
 static atomic_size_t peak;
 
+/* 0: no fault is set; else allocations to go until it. -1: it has come. */
+static atomic_long fault;
+
+void mem_fault_after(long n)
+{
+    atomic_store(&fault, n);
+}
+
+bool mem_fault_hit(void)
+{
+    return atomic_load(&fault) < 0;
+}
+
+bool mem_fault_now(void)
+{
+    long left = atomic_load_explicit(&fault, memory_order_relaxed);
+    while (left > 0)
+        if (atomic_compare_exchange_weak(&fault, &left, left > 1 ? left - 1 : -1))
+            return left == 1;
+    return false;
+}
+
 static void __attribute__((noreturn)) out_of_memory(size_t size)
 {
     char text[96];
@@ -34,17 +56,17 @@ static void __attribute__((noreturn)) out_of_memory(size_t size)
 
 #ifndef VS_NO_JEMALLOC
 
-void *mem_try_alloc(size_t size)
+static void *heap_alloc(size_t size)
 {
     return malloc(size ? size : 1);
 }
 
-void *mem_try_zalloc(size_t size)
+static void *heap_zalloc(size_t size)
 {
     return calloc(1, size ? size : 1);
 }
 
-void *mem_try_realloc(void *ptr, size_t size)
+static void *heap_realloc(void *ptr, size_t size)
 {
     return realloc(ptr, size ? size : 1);
 }
@@ -98,17 +120,17 @@ static void *count(void *ptr)
     return ptr;
 }
 
-void *mem_try_alloc(size_t size)
+static void *heap_alloc(size_t size)
 {
     return count(malloc(size ? size : 1));
 }
 
-void *mem_try_zalloc(size_t size)
+static void *heap_zalloc(size_t size)
 {
     return count(calloc(1, size ? size : 1));
 }
 
-void *mem_try_realloc(void *ptr, size_t size)
+static void *heap_realloc(void *ptr, size_t size)
 {
     size_t before = mem_size(ptr);
     void *out = realloc(ptr, size ? size : 1);
@@ -145,9 +167,24 @@ const char *mem_allocator_name(void)
 
 #endif
 
+void *mem_try_alloc(size_t size)
+{
+    return mem_fault_now() ? NULL : heap_alloc(size);
+}
+
+void *mem_try_zalloc(size_t size)
+{
+    return mem_fault_now() ? NULL : heap_zalloc(size);
+}
+
+void *mem_try_realloc(void *ptr, size_t size)
+{
+    return mem_fault_now() ? NULL : heap_realloc(ptr, size);
+}
+
 void *mem_alloc(size_t size)
 {
-    void *ptr = mem_try_alloc(size);
+    void *ptr = heap_alloc(size);
     if (!ptr)
         out_of_memory(size);
     return ptr;
@@ -155,7 +192,7 @@ void *mem_alloc(size_t size)
 
 void *mem_zalloc(size_t size)
 {
-    void *ptr = mem_try_zalloc(size);
+    void *ptr = heap_zalloc(size);
     if (!ptr)
         out_of_memory(size);
     return ptr;
@@ -163,7 +200,7 @@ void *mem_zalloc(size_t size)
 
 void *mem_realloc(void *ptr, size_t size)
 {
-    void *out = mem_try_realloc(ptr, size);
+    void *out = heap_realloc(ptr, size);
     if (!out)
         out_of_memory(size);
     return out;

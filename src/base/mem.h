@@ -6,6 +6,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,6 +51,12 @@ struct mem_stats {
     size_t rss;         /* resident set of the process */
 };
 void mem_stats_read(struct mem_stats *out);
+/* A fault point, for tests: the `n`th allocation from now that may fail (mem_try_*, pages_alloc) does; 0: none. Any thread. */
+void mem_fault_after(long n);
+/* Has it come? */
+bool mem_fault_hit(void);
+/* Must this allocation fail? For allocators beside this one. */
+bool mem_fault_now(void);
 /* Hands free pages back to the system (MEMORY PURGE). */
 void mem_purge(void);
 /* "jemalloc-5.3.0" or "libc". */

@@ -226,7 +226,7 @@ static void *alloc_in_arenas(enum pages_kind kind, size_t size)
 
 void *pages_alloc(enum pages_kind kind, size_t size)
 {
-    if (size > SIZE_MAX / 2)
+    if (size > SIZE_MAX / 2 || mem_fault_now())
         return NULL;
     size = size ? pages_round(size) : PAGE;
     void *run;

@@ -28,7 +28,7 @@ enum vs_status graph_publish(struct graph *g)
     v->nupper = g->nupper;
     v->entry = g->entry;
     v->entry_level = g->entry_level;
-    v->scanned = nbatches == 0 && g->entry == SLOT_NONE;
+    v->scanned = !g->graphed;
     v->nbatches = nbatches;
     void **p = (void **)(v + 1);
     v->chunks = (struct chunk **)p;
@@ -61,6 +61,17 @@ struct graph_view *graph_view(const struct graph *g)
 uint64_t graph_sequence(const struct graph *g)
 {
     return atomic_load_explicit(&g->sequence, memory_order_acquire);
+}
+
+void graph_notify(struct graph *g)
+{
+    if (!atomic_exchange(&g->ready, true))
+        g->env->ready(g->env, g);
+}
+
+bool graph_has_news(const struct graph *g)
+{
+    return atomic_load_explicit(&g->ready, memory_order_relaxed);
 }
 
 /* ---- life ---- */
@@ -199,19 +210,13 @@ static void batch_append(struct batch *b, uint32_t slot)
     atomic_store_explicit(&b->count, n + 1, memory_order_release);
 }
 
-/* Hands closed batches to the linker. */
+/* Hands a closed batch to the linker. */
 static void enqueue(struct graph *g, struct batch *b)
 {
-    g->waiting[g->nwaiting++] = b;
     pthread_mutex_lock(&g->lock);
     *g->queue_tail = b;
     g->queue_tail = &b->next;
     pthread_mutex_unlock(&g->lock);
-}
-
-static bool is_scanned(const struct graph *g)
-{
-    return !g->open && !g->nwaiting && g->entry == SLOT_NONE;
 }
 
 /* ---- the first graph ---- */
@@ -241,47 +246,65 @@ static bool prepare_links(struct graph *g, const struct by_born *all, size_t n)
     return true;
 }
 
+/* `n` records, by age, in as many batches as they need. NULL: out of memory. */
+static struct batch **make_batches(const struct graph *g, const struct by_born *all, size_t n, size_t nbatches)
+{
+    struct batch **list = mem_try_alloc((nbatches + 8) * sizeof(struct batch *));
+    if (!list)
+        return NULL;
+    for (size_t i = 0; i < nbatches; i++) {
+        struct batch *b = list[i] = batch_new();
+        if (!b) {
+            while (i--)
+                mem_free(list[i]);
+            mem_free(list);
+            return NULL;
+        }
+        for (size_t k = i * BATCH_SIZE; k < n && k < (i + 1) * BATCH_SIZE; k++)
+            batch_append(b, all[k].slot);
+        b->sequence = i + 1 < nbatches ? all[(i + 1) * BATCH_SIZE - 1].born : graph_sequence(g);
+    }
+    return list;
+}
+
 /* From scanned to linked: all alive records become batches, in order of their sequence numbers. When memory is short
  * the partition stays scanned, and the next closing tries again. */
 static void convert(struct graph *g)
 {
     struct by_born *all = mem_try_alloc(g->alive * sizeof(*all));
     size_t n = 0, nbatches = (g->alive + BATCH_SIZE - 1) / BATCH_SIZE;
-    struct batch **waiting = mem_try_alloc((nbatches + 8) * sizeof(struct batch *));
-    if (!all || !waiting)
-        goto out;
+    if (!all)
+        return;
     for (uint32_t slot = 0; slot < g->slots && n < g->alive; slot++) {
         uint64_t word = atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed);
         if (word && !(word & TOMB))
             all[n++] = (struct by_born){word, slot};
     }
     qsort(all, n, sizeof(*all), compare_born);
-    if (!prepare_links(g, all, n))
-        goto out;
-    for (size_t i = 0; i < nbatches; i++) {
-        waiting[i] = batch_new();
-        if (!waiting[i]) {
-            while (i--)
-                mem_free(waiting[i]);
-            goto out;
-        }
-    }
-    mem_free(g->waiting);
-    g->waiting = waiting;
-    g->waiting_cap = (uint32_t)nbatches + 8;
-    waiting = NULL;
-    for (size_t i = 0; i < nbatches; i++) {
-        struct batch *b = g->waiting[i];
-        for (size_t k = i * BATCH_SIZE; k < n && k < (i + 1) * BATCH_SIZE; k++)
-            batch_append(b, all[k].slot);
-        b->sequence = i + 1 < nbatches ? all[(i + 1) * BATCH_SIZE - 1].born : graph_sequence(g);
-        enqueue(g, b);
-    }
-    g->unlinked = n;
-    graph_publish(g);                /* when it fails, searches go on scanning until the next one */
-out:
+    struct batch **list = prepare_links(g, all, n) ? make_batches(g, all, n, nbatches) : NULL;
     mem_free(all);
-    mem_free(waiting);
+    if (!list)
+        return;
+    struct batch **before = g->waiting;
+    uint32_t cap = g->waiting_cap;
+    g->waiting = list;
+    g->waiting_cap = (uint32_t)nbatches + 8;
+    g->nwaiting = (uint32_t)nbatches;
+    g->graphed = true;
+    if (graph_publish(g) != VS_OK) { /* workers need the links that the new view shows */
+        g->graphed = false;
+        g->nwaiting = 0;
+        g->waiting = before;
+        g->waiting_cap = cap;
+        for (size_t i = 0; i < nbatches; i++)
+            mem_free(list[i]);
+        mem_free(list);
+        return;
+    }
+    mem_free(before);
+    g->unlinked = n;
+    for (size_t i = 0; i < nbatches; i++)
+        enqueue(g, list[i]);
 }
 
 /* ---- entries ---- */
@@ -310,7 +333,7 @@ static void fill_slot(struct graph *g, uint32_t slot, const float *vector, float
 enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level_hash, uint64_t sequence, void *user,
                             void *extra, uint32_t *slot)
 {
-    bool scanned = is_scanned(g);
+    bool scanned = !g->graphed;
     enum vs_status status = scanned ? VS_OK : open_batch(g);
     uint32_t s;
     if (status == VS_OK)
@@ -354,12 +377,12 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
     if (alias != SLOT_NONE)
         atomic_store_explicit(&graph_chunk(g, alias)->born[slot_place(alias)], word, memory_order_release);
     g->alive--;
-    if (is_scanned(g) && g->compact.step != COMPACT_OFF) {
+    if (!g->graphed && g->compact.step != COMPACT_OFF) {
         g->flat_deaths++;
         compact_late(g, slot);
         return;
     }
-    if (is_scanned(g)) {
+    if (!g->graphed) {
         uint32_t *one = mem_alloc(sizeof(*one));
         *one = slot;
         g->flat_deaths++;
@@ -375,7 +398,7 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
 void graph_entry_done(struct graph *g, uint64_t sequence)
 {
     atomic_store_explicit(&g->sequence, sequence, memory_order_release);
-    if (is_scanned(g)) {
+    if (!g->graphed) {
         if (g->flat_inserts >= BATCH_SIZE || g->flat_deaths >= BATCH_SIZE) {
             g->flat_inserts = g->flat_deaths = 0;
             if (!g->options.flat && g->alive >= GRAPH_MIN)
@@ -385,7 +408,8 @@ void graph_entry_done(struct graph *g, uint64_t sequence)
         struct batch *b = g->open;
         b->sequence = sequence;
         g->open = NULL;
-        enqueue(g, b);               /* the view's list of batches is the same */
+        g->waiting[g->nwaiting++] = b; /* the view's list of batches is the same */
+        enqueue(g, b);
     } else {
         return;
     }
@@ -438,11 +462,13 @@ static void take_finished(struct graph *g)
 
 bool graph_poll(struct graph *g, uint64_t until_ns)
 {
-    atomic_store(&g->ready, false);
+    atomic_exchange(&g->ready, false); /* whoever found it true is seen below */
     if (g->retired)
         return false;
     take_finished(g);
     bool more = graph_release_some(g, until_ns);
+    if (!g->graphed && g->slots - g->nused >= CHUNK_SLOTS && g->compact.step == COMPACT_OFF && !g->nreleasing)
+        graph_drop_tail(g);
     if (g->job) {
         int state = atomic_load_explicit(&g->job_state, memory_order_acquire);
         if (state != JOB_ENDED)
@@ -457,10 +483,8 @@ bool graph_poll(struct graph *g, uint64_t until_ns)
     pthread_mutex_unlock(&g->lock);
     if (queued)
         job_start_link(g);
-    else if (!more && compact_due(g)) {
-        compact_begin(g);
-        more = true;
-    }
+    else if (!more && compact_due(g))
+        more = compact_begin(g);
     return more;
 }
 

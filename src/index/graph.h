@@ -11,7 +11,7 @@
  *            [3] reverse links are applied in order of (target, sequence), in parallel over targets  (graph_link.c)
  *
  * A partition has no graph until 1024 records are alive at a closing (then all of them are linked, in order of their sequence numbers);
- * below that, and always for FLAT, searches scan it. Slots, free lists and compaction (graph_compact.c) are local: ties are
+ * below that, and always for FLAT, searches scan it; a graph it has had it keeps. Slots, free lists and compaction (graph_compact.c) are local: ties are
  * broken, levels drawn and digests made by sequence numbers and ids only.
  *
  * Dead nodes stay in the graph, walked through but never returned, until there are 256 of them and 1/32 of the graph at a
@@ -82,6 +82,8 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence);
 void graph_entry_done(struct graph *g, uint64_t sequence);
 /* [any] The sequence number that readers may ask for: load it before the view. */
 uint64_t graph_sequence(const struct graph *g);
+/* Has graph_poll something to do? [any] */
+bool graph_has_news(const struct graph *g);
 /* Publishes finished work, starts what is due, in slices: true when there is more to do now. */
 bool graph_poll(struct graph *g, uint64_t until_ns);
 

@@ -4,9 +4,11 @@
  *   copy    (workers)           rows, originals, links, levels: into slots that nobody sees
  *   switch  (owner, in slices)  the record's mutable part moves; from now on the new slot is the record, and both can be found
  *   relink  (workers)           every link into the old slots is changed to the new one, a word at a time
+ *   leave   (owner)             a grace period: nobody comes to an old slot by a link, a batch or the entry point any more, but scans do
+ *   hide    (owner, in slices)  old slots look free to scans
  *   grace   (owner)             after it nobody can hold an old slot: they are freed, the empty chunks dropped
  *
- * Between switch and grace a record stands in two slots with the same sequence number: a beam and a collector know that a
+ * Between switch and hide a record stands in two slots with the same sequence number: a beam and a collector know that a
  * repeated (distance, sequence number) is one record. A death marks both. Linking waits meanwhile; inserting, deleting and
  * searching do not. Slots are local: no digest, no order, no answer depends on them. */
 #include <stdlib.h>
@@ -27,10 +29,10 @@ bool compact_due(const struct graph *g)
     uint32_t need = (g->nused + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
     if (g->retired || g->nreleasing || free_slots < FREE_MIN || free_slots < g->slots / FREE_SHARE || need >= g->nchunks)
         return false;
-    return g->entry != SLOT_NONE ? !g->nwaiting : g->options.flat;
+    return g->graphed ? !g->nwaiting : g->options.flat;
 }
 
-void compact_begin(struct graph *g)
+bool compact_begin(struct graph *g)
 {
     struct compaction *c = &g->compact;
     memset(c, 0, sizeof(*c));
@@ -38,11 +40,14 @@ void compact_begin(struct graph *g)
     c->from_cursor = c->end;
     c->ntarget = g->slots - c->end;
     c->target = mem_try_alloc(c->ntarget * sizeof(*c->target));
-    if (!c->target)
-        return;
+    if (!c->target) {
+        graph_notify(g);             /* to try again */
+        return false;
+    }
     memset(c->target, 0xFF, c->ntarget * sizeof(*c->target));
     g->free_hint = 0;
     c->step = COMPACT_PLAN;
+    return true;
 }
 
 void compact_release(struct graph *g)
@@ -71,7 +76,7 @@ uint32_t compact_alias(const struct graph *g, uint32_t slot)
         else
             hi = mid;
     }
-    return lo < c->switched && c->to[lo] == slot && graph_born(g, slot) ? c->from[lo] : SLOT_NONE;
+    return lo < c->switched && c->to[lo] == slot && graph_born(g, slot) && graph_born(g, c->from[lo]) ? c->from[lo] : SLOT_NONE;
 }
 
 void compact_late(struct graph *g, uint32_t slot)
@@ -109,7 +114,7 @@ static bool add_pair(struct compaction *c, uint32_t from, uint32_t to)
 static bool movable(const struct graph *g, uint32_t slot)
 {
     uint64_t word = atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed);
-    return word && (!(word & TOMB) || g->entry != SLOT_NONE);
+    return word && (!(word & TOMB) || g->graphed);
 }
 
 static bool plan(struct graph *g, uint64_t until_ns)
@@ -124,7 +129,7 @@ static bool plan(struct graph *g, uint64_t until_ns)
             continue;
         if (graph_alloc_slot(g, c->end, &to) != VS_OK)
             break;
-        if (!add_pair(c, from, to)) {
+        if ((c->n && to < c->to[c->n - 1]) || !add_pair(c, from, to)) { /* a slot came free behind: the next compaction's */
             graph_unalloc_slot(g, to);
             break;
         }
@@ -173,7 +178,7 @@ static bool switch_pair(struct graph *g, uint32_t from, uint32_t to)
     _Atomic(void *) *extra = atomic_load_explicit(&a->extra, memory_order_relaxed);
     void *user = atomic_load_explicit(&a->user[i], memory_order_relaxed);
     void *x = extra ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
-    if (!word || ((word & TOMB) && g->entry == SLOT_NONE))
+    if (!word || ((word & TOMB) && !g->graphed))
         return false;                /* died since the plan, in a partition that frees at once */
     if (x) {
         if (!chunk_add_extra(b))
@@ -254,11 +259,48 @@ void compact_relink(struct graph *g, const struct graph_view *v, uint32_t unit)
     }
 }
 
-/* ---- grace ---- */
+/* ---- leaving the old slots ---- */
 
-static void vacate(struct graph *g)
+struct leave {
+    struct epoch_item item;
+    struct graph *g;
+};
+
+static void reclaim_leave(struct epoch_item *item, void *arg)
+{
+    struct leave *leave = (struct leave *)((char *)item - offsetof(struct leave, item));
+    struct graph *g = leave->g;
+    (void)arg;
+    mem_free(leave);
+    if (g->retired)
+        return;
+    g->compact.step = COMPACT_HIDE;
+    graph_notify(g);
+}
+
+static void leave_old(struct graph *g)
 {
     struct compaction *c = &g->compact;
+    if (g->entry != SLOT_NONE)
+        g->entry = moved_to(c, g->entry);
+    while (graph_publish(g) != VS_OK)
+        epoch_reclaim(g->env->epoch, SIZE_MAX);
+    struct leave *leave = mem_zalloc(sizeof(*leave));
+    leave->g = g;
+    c->step = COMPACT_LEAVE;
+    epoch_retire(g->env->epoch, &leave->item, reclaim_leave, NULL);
+}
+
+static bool hide(struct graph *g, uint64_t until_ns)
+{
+    struct compaction *c = &g->compact;
+    for (uint32_t k = 1; c->hidden < c->n; c->hidden++, k++) {
+        uint32_t from = c->from[c->hidden];
+        if (k % SLICE == 0 && clock_mono_ns() > until_ns)
+            return true;
+        if (c->target[from - c->end] != SLOT_NONE)
+            atomic_store_explicit(&graph_chunk(g, from)->born[slot_place(from)], 0, memory_order_release);
+    }
     uint32_t *slots = mem_alloc((c->n + 1) * sizeof(*slots));
     size_t n = 0;
     for (size_t k = 0; k < c->n; k++)
@@ -266,12 +308,9 @@ static void vacate(struct graph *g)
             slots[n++] = c->from[k];
         else
             graph_unalloc_slot(g, c->to[k]);
-    if (g->entry != SLOT_NONE)
-        g->entry = moved_to(c, g->entry);
-    while (graph_publish(g) != VS_OK)
-        epoch_reclaim(g->env->epoch, SIZE_MAX);
     c->step = COMPACT_GRACE;
     graph_release_later(g, slots, n, true);
+    return true;
 }
 
 static void finish(struct graph *g)
@@ -286,16 +325,7 @@ static void finish(struct graph *g)
         graph_release_later(g, late, nlate, false);
     else
         mem_free(late);
-    uint32_t keep = g->nchunks;
-    while (keep > 0) {
-        bool any = false;
-        for (uint32_t w = 0; w < CHUNK_SLOTS / 64 && !any; w++)
-            any = g->used[(keep - 1) * (CHUNK_SLOTS / 64) + w] != 0;
-        if (any)
-            break;
-        keep--;
-    }
-    graph_drop_chunks(g, keep);
+    graph_drop_tail(g);
 }
 
 bool compact_step(struct graph *g, uint64_t until_ns)
@@ -315,8 +345,10 @@ bool compact_step(struct graph *g, uint64_t until_ns)
             c->relinked = job_start_phase(g, PHASE_RELINK);
             return false;
         }
-        vacate(g);
+        leave_old(g);
         return true;
+    case COMPACT_LEAVE: return false;
+    case COMPACT_HIDE: return hide(g, until_ns);
     case COMPACT_GRACE:
         if (g->nreleasing)
             return false;

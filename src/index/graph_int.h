@@ -55,13 +55,15 @@ struct graph_view {
     struct batch **batches;
 };
 
-enum compact_step { COMPACT_OFF, COMPACT_PLAN, COMPACT_COPY, COMPACT_SWITCH, COMPACT_RELINK, COMPACT_GRACE };
+enum compact_step { COMPACT_OFF, COMPACT_PLAN, COMPACT_COPY, COMPACT_SWITCH, COMPACT_RELINK, COMPACT_LEAVE,
+                    COMPACT_HIDE, COMPACT_GRACE };
 struct compaction {
     enum compact_step step;
     uint32_t end;                    /* slots from here on are to be emptied */
     uint32_t from_cursor, to_cursor; /* of the plan */
     uint32_t *from, *to;             /* pairs, both rising */
     size_t n, cap, switched;         /* pairs; those whose record has changed over */
+    size_t hidden;                   /* pairs whose old slot scans pass over */
     uint32_t *target;                /* target[slot - end]: where it went, or SLOT_NONE */
     size_t ntarget;
     uint32_t *late;                  /* scanned partitions: slots that died meanwhile, released at the end */
@@ -99,7 +101,7 @@ struct graph {
     uint64_t linked_sequence, digest;
     uint32_t entry;
     int entry_level;
-    bool converting;                 /* going from scanned to linked */
+    bool graphed;                    /* batches are linked; false: scanned. Once true it stays, so that it depends on the stream alone */
     bool retired;
     struct compaction compact;
     struct released *released;       /* slots past their grace, freed in slices */
@@ -170,6 +172,7 @@ static inline uint64_t digest_link(uint64_t from, int level, uint64_t to)
 
 /* ---- graph.c ---- */
 enum vs_status graph_publish(struct graph *g);       /* makes and swaps the view; VS_NOMEM leaves the old one */
+void graph_notify(struct graph *g);                  /* graph_poll is wanted; any thread */
 /* ---- graph_slots.c: the owner's bookkeeping of slots, chunks and upper blocks ---- */
 struct released {                    /* slots that become free after a grace period */
     struct epoch_item item;
@@ -186,6 +189,7 @@ void graph_unalloc_slot(struct graph *g, uint32_t slot);                /* one j
 void graph_release_later(struct graph *g, uint32_t *slots, size_t n, bool vacated);
 bool graph_release_some(struct graph *g, uint64_t until_ns);            /* true: more to do */
 void graph_drop_chunks(struct graph *g, uint32_t nchunks);              /* keeps so many (all slots beyond are free); publishes */
+void graph_drop_tail(struct graph *g);                                  /* the last chunks, as far as all their slots are free */
 bool graph_alloc_upper(struct graph *g, int level, uint32_t *block);
 static inline struct chunk *graph_chunk(const struct graph *g, uint32_t slot)
 {
@@ -303,7 +307,7 @@ void repair_gather(struct link_job *job, struct job_worker *w, struct searcher *
 void repair_again(struct link_job *job, struct job_worker *w, struct searcher *s, uint32_t unit);
 /* ---- graph_compact.c ---- */
 bool compact_due(const struct graph *g);
-void compact_begin(struct graph *g);
+bool compact_begin(struct graph *g);                 /* false: out of memory */
 bool compact_step(struct graph *g, uint64_t until_ns); /* true: more to do now */
 void compact_release(struct graph *g);
 void compact_copy(struct graph *g, uint32_t unit);

@@ -100,7 +100,9 @@ static void submit_helpers(struct link_job *job, uint32_t units)
     }
 }
 
-static void set_phase(struct link_job *job, enum job_phase phase, uint32_t units)
+/* Makes a phase's units takeable, and returns their number: from there on helpers may be phases ahead already, so that the
+ * caller looks at nothing of the job any more unless there are none. */
+static uint32_t set_phase(struct link_job *job, enum job_phase phase, uint32_t units)
 {
     uint64_t generation = (atomic_load_explicit(&job->state, memory_order_relaxed) >> (2 * UNIT_BITS)) + 1;
     job->phase = phase;
@@ -108,6 +110,7 @@ static void set_phase(struct link_job *job, enum job_phase phase, uint32_t units
     atomic_store_explicit(&job->state, generation << (2 * UNIT_BITS) | (uint64_t)units << UNIT_BITS, memory_order_release);
     if (units > 1)
         submit_helpers(job, units);
+    return units;
 }
 
 /* ---- the order of phases ---- */
@@ -162,13 +165,13 @@ static void read_batch(struct link_job *job)
             g->dead_nodes[g->ndead_nodes++] = b->deaths[i];
 }
 
-static void begin_linking(struct link_job *job)
+static uint32_t begin_linking(struct link_job *job)
 {
     clear_edges(job);
-    set_phase(job, PHASE_LINK_SEARCH, job->nmembers);
+    return set_phase(job, PHASE_LINK_SEARCH, job->nmembers);
 }
 
-static void begin_batch(struct link_job *job)
+static uint32_t begin_batch(struct link_job *job)
 {
     struct graph *g = job->g;
     epoch_enter(g->env->epoch, job->reader);
@@ -178,10 +181,9 @@ static void begin_batch(struct link_job *job)
     if (g->ndead_nodes >= BATCH_SIZE && g->ndead_nodes * DEAD_SHARE >= nodes) {
         mark_dead(job);
         clear_edges(job);
-        set_phase(job, PHASE_REPAIR_GATHER, job->view->nchunks);
-    } else {
-        begin_linking(job);
+        return set_phase(job, PHASE_REPAIR_GATHER, job->view->nchunks);
     }
+    return begin_linking(job);
 }
 
 /* After gathering: a new entry point when the old one is dead. */
@@ -226,7 +228,7 @@ static void collect_flagged(struct link_job *job)
     job->again = mem_realloc(job->again, (n + 1) * sizeof(*job->again));
     for (size_t i = 0; i < n; i++)
         job->again[i] = all[i].slot;
-    job->nagain = n;
+    job->nagain = n < UNIT_MASK ? n : UNIT_MASK;
     mem_free(all);
 }
 
@@ -241,12 +243,6 @@ static void end_repair(struct link_job *job)
     g->ndead_nodes = 0;
     mem_free(job->dead);
     job->dead = NULL;
-}
-
-static void notify(struct graph *g)
-{
-    if (!atomic_exchange(&g->ready, true))
-        g->env->ready(g->env, g);
 }
 
 static void end_batch(struct link_job *job)
@@ -276,29 +272,29 @@ static void end_batch(struct link_job *job)
     *g->finished_tail = b;
     g->finished_tail = &b->next;
     pthread_mutex_unlock(&g->lock);
-    notify(g);
+    graph_notify(g);
 }
 
 /* The phase's units are all done: sets up what comes next. Phases without units are passed over. */
 static void advance(struct link_job *job)
 {
-    for (;;) {
+    for (uint32_t units = 0; !units;) {
         switch (job->phase) {
         case PHASE_REPAIR_GATHER:
             choose_entry(job);
-            set_phase(job, PHASE_REPAIR_WRITE, job->nworkers);
+            units = set_phase(job, PHASE_REPAIR_WRITE, job->nworkers);
             break;
-        case PHASE_REPAIR_WRITE: set_phase(job, PHASE_REPAIR_REVERSE, EDGE_PARTS); break;
+        case PHASE_REPAIR_WRITE: units = set_phase(job, PHASE_REPAIR_REVERSE, EDGE_PARTS); break;
         case PHASE_REPAIR_REVERSE:
             collect_flagged(job);
             clear_edges(job);
             end_repair(job);
-            set_phase(job, PHASE_AGAIN_SEARCH, (uint32_t)job->nagain);
+            units = set_phase(job, PHASE_AGAIN_SEARCH, (uint32_t)job->nagain);
             break;
-        case PHASE_AGAIN_SEARCH: set_phase(job, PHASE_AGAIN_WRITE, job->nagain ? job->nworkers : 0); break;
-        case PHASE_AGAIN_WRITE: set_phase(job, PHASE_AGAIN_REVERSE, job->nagain ? EDGE_PARTS : 0); break;
-        case PHASE_AGAIN_REVERSE: begin_linking(job); break;
-        case PHASE_LINK_SEARCH: set_phase(job, PHASE_LINK_REVERSE, job->nmembers ? EDGE_PARTS : 0); break;
+        case PHASE_AGAIN_SEARCH: units = set_phase(job, PHASE_AGAIN_WRITE, job->nagain ? job->nworkers : 0); break;
+        case PHASE_AGAIN_WRITE: units = set_phase(job, PHASE_AGAIN_REVERSE, job->nagain ? EDGE_PARTS : 0); break;
+        case PHASE_AGAIN_REVERSE: units = begin_linking(job); break;
+        case PHASE_LINK_SEARCH: units = set_phase(job, PHASE_LINK_REVERSE, job->nmembers ? EDGE_PARTS : 0); break;
         case PHASE_LINK_REVERSE:
             end_batch(job);
             job->phase = PHASE_END;
@@ -314,11 +310,9 @@ static void advance(struct link_job *job)
                 job->finished = true;
                 return;
             }
-            begin_batch(job);
+            units = begin_batch(job);
             break;
         }
-        if (job->phase != PHASE_END && (atomic_load_explicit(&job->state, memory_order_relaxed) >> UNIT_BITS & UNIT_MASK))
-            return;
     }
 }
 
@@ -341,6 +335,17 @@ static bool work(struct link_job *job, unsigned worker)
     }
 }
 
+/* One task less that touches the job; the last one ends it. */
+static void let_go(struct link_job *job)
+{
+    struct graph *g = job->g;
+    if (atomic_fetch_sub(&job->tasks_active, 1) != 1)
+        return;
+    atomic_store_explicit(&g->job_state, JOB_ENDING, memory_order_release);
+    graph_notify(g);
+    atomic_store_explicit(&g->job_state, JOB_ENDED, memory_order_release); /* the last touch of g */
+}
+
 static void run_task(struct pool_task *task, unsigned worker)
 {
     struct job_task *t = (struct job_task *)((char *)task - offsetof(struct job_task, task));
@@ -351,11 +356,7 @@ static void run_task(struct pool_task *task, unsigned worker)
         uint64_t state = atomic_load(&job->state);
         bool more = (state & UNIT_MASK) < (state >> UNIT_BITS & UNIT_MASK);
         if (!more || atomic_exchange(&t->queued, true)) {
-            if (atomic_fetch_sub(&job->tasks_active, 1) == 1) {
-                atomic_store_explicit(&g->job_state, JOB_ENDING, memory_order_release);
-                notify(g);
-                atomic_store_explicit(&g->job_state, JOB_ENDED, memory_order_release); /* the last touch of g */
-            }
+            let_go(job);
             return;
         }
     }
@@ -373,6 +374,7 @@ static struct link_job *job_new(struct graph *g)
     if (!job || !workers) {
         mem_free(job);
         mem_free(workers);
+        graph_notify(g);             /* to try again */
         return NULL;
     }
     job->g = g;
@@ -388,6 +390,7 @@ static struct link_job *job_new(struct graph *g)
         job->tasks[i].job = job;
     }
     atomic_store_explicit(&g->job_state, JOB_RUNNING, memory_order_relaxed);
+    atomic_store_explicit(&job->tasks_active, 1, memory_order_relaxed); /* the owner's, until all helpers are submitted */
     g->job = job;
     return job;
 }
@@ -401,6 +404,7 @@ bool job_start_link(struct graph *g)
     /* one unit that leads to the first batch: its end sets the first phase */
     set_phase(job, PHASE_END, 1);
     submit_helpers(job, 1);
+    let_go(job);
     return true;
 }
 
@@ -413,7 +417,9 @@ bool job_start_phase(struct graph *g, enum job_phase phase)
     job->view = graph_view(g);
     uint32_t units = phase == PHASE_COPY ? compact_copy_units(g) : job->view->nchunks + job->view->nupper;
     set_phase(job, phase, units);
-    submit_helpers(job, 1);
+    if (units <= 1)
+        submit_helpers(job, 1);
+    let_go(job);
     return true;
 }
 

@@ -69,7 +69,7 @@ static void ensure_room(struct searcher *s, size_t n)
         s->sorted_cap = n;
     }
     if (!searcher_reserve_top(s, n))
-        abort();                     /* bounded by m squared */
+        abort();                     /* bounded by m squared and by the partition */
 }
 
 static uint32_t read_links(const struct link_job *job, uint32_t slot, int level, uint32_t *out)
@@ -92,7 +92,8 @@ static void mend(struct link_job *job, struct job_worker *w, struct searcher *s,
         mem_free(old);
         return;
     }
-    ensure_room(s, (size_t)max * (max + 1));
+    size_t most = (size_t)max * (max + 1);
+    ensure_room(s, most < job->view->slots ? most : job->view->slots); /* none is found twice */
     uint32_t *found = (uint32_t *)s->top; /* slots of candidates, kept ones first */
     size_t n = 0, keep;
     searcher_visit(s, slot);

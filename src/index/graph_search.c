@@ -203,7 +203,7 @@ static bool scan_batches(struct search *x, size_t ef)
         const struct batch *batch = v->batches[b];
         uint32_t count = atomic_load_explicit(&batch->count, memory_order_acquire), n = 0;
         for (uint32_t i = 0; i < count; i++) {
-            uint32_t slot = atomic_load_explicit(&batch->slots[i], memory_order_relaxed);
+            uint32_t slot = atomic_load_explicit(&batch->slots[i], memory_order_acquire); /* a compaction may just have moved it */
             if (slot >= v->slots || !born_visible(view_born(v, slot), x->q->as_of) || !searcher_visit(s, slot))
                 continue;
             s->slots[n] = slot;

@@ -74,8 +74,8 @@ static enum vs_status add_chunk(struct graph *g)
         g->chunks = chunks;
         g->chunks_cap = cap;
     }
-    uint32_t slots = g->nchunks ? CHUNK_SLOTS : CHUNK_FIRST;
-    struct chunk *c = chunk_new(&g->shape, slots, g->open || g->nwaiting || g->entry != SLOT_NONE);
+    uint32_t slots = g->nchunks || g->graphed ? CHUNK_SLOTS : CHUNK_FIRST; /* a chunk with links never grows: workers write into it */
+    struct chunk *c = chunk_new(&g->shape, slots, g->graphed);
     if (!c || !reserve_slots(g, g->slots + slots)) {
         chunk_free(c);
         return VS_NOMEM;
@@ -95,12 +95,12 @@ void graph_drop_chunks(struct graph *g, uint32_t nchunks)
 {
     if (nchunks >= g->nchunks)
         return;
-    uint32_t n = g->nchunks;
+    uint32_t n = g->nchunks, slots = g->slots;
     g->nchunks = nchunks;
     g->slots = nchunks * CHUNK_SLOTS;
     if (graph_publish(g) != VS_OK) {
         g->nchunks = n;
-        g->slots = n * CHUNK_SLOTS;
+        g->slots = slots;
         return;
     }
     for (uint32_t i = nchunks; i < n; i++)
@@ -111,6 +111,21 @@ void graph_drop_chunks(struct graph *g, uint32_t nchunks)
         g->used = used;
     if (g->free_hint > g->slots)
         g->free_hint = g->slots;
+}
+
+void graph_drop_tail(struct graph *g)
+{
+    uint32_t keep = g->nchunks;
+    while (keep > 0) {
+        uint32_t from = (keep - 1) * CHUNK_SLOTS, end = keep < g->nchunks ? keep * CHUNK_SLOTS : g->slots;
+        bool any = false;
+        for (uint32_t w = from / 64; (size_t)w * 64 < end && !any; w++)
+            any = g->used[w] != 0;
+        if (any)
+            break;
+        keep--;
+    }
+    graph_drop_chunks(g, keep);
 }
 
 /* ---- slots ---- */
@@ -158,6 +173,13 @@ static void free_upper(struct graph *g, uint32_t block, int level)
     g->upper_free[level][g->nupper_free[level]++] = block;
 }
 
+static void reclaim_tomb(struct epoch_item *item, void *arg)
+{
+    (void)arg;
+    mem_free((char *)item - offsetof(struct tomb, item));
+}
+
+/* A scan walks over all slots, free ones, too, and may have met the tomb a moment ago: it stays for a grace period of its own. */
 static void free_slot(struct graph *g, uint32_t slot, bool vacated)
 {
     struct chunk *c = graph_chunk(g, slot);
@@ -179,7 +201,7 @@ static void free_slot(struct graph *g, uint32_t slot, bool vacated)
         if (c->upper[i] != SLOT_NONE)
             free_upper(g, c->upper[i], c->level[i]);
         if (word & TOMB)
-            mem_free((void *)(uintptr_t)(word & ~TOMB));
+            epoch_retire(g->env->epoch, &((struct tomb *)(uintptr_t)(word & ~TOMB))->item, reclaim_tomb, NULL);
         g->owner.freed(g->owner.arg, u, x);
     }
     c->upper[i] = SLOT_NONE;
@@ -193,8 +215,8 @@ static void reclaim_slots(struct epoch_item *item, void *arg)
     struct released *r = (struct released *)((char *)item - offsetof(struct released, item));
     r->next = g->released;
     g->released = r;
-    if (!g->retired && !atomic_exchange(&g->ready, true))
-        g->env->ready(g->env, g);
+    if (!g->retired)
+        graph_notify(g);
 }
 
 void graph_release_later(struct graph *g, uint32_t *slots, size_t n, bool vacated)

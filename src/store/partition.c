@@ -182,6 +182,8 @@ static void entry_done(struct partition *p)
     if (pool_threads(p->store->pool) == 0) {
         pool_drain(p->store->pool);
         vs_poll(p->store, 1000);
+    } else if (graph_has_news(p->graph)) {
+        vs_poll(p->store, 200);
     }
 }
 
@@ -298,16 +300,21 @@ enum vs_status partition_add(struct partition *p, const struct vs_element *e, en
         return VS_EXISTS;
     if (!exists && mode == VS_ADD_XX)
         return VS_NOTFOUND;
-    added->created = !exists;
     if (exists && same_vector(p, old, e->vector)) {
-        if (!e->attributes)
-            return VS_OK;
-        return partition_set_attributes(p, old, e->attributes_len ? e->attributes : NULL, e->attributes_len);
+        enum vs_status same = VS_OK;
+        if (e->attributes)
+            same = partition_set_attributes(p, old, e->attributes_len ? e->attributes : NULL, e->attributes_len);
+        if (same == VS_OK)
+            added->created = false;
+        return same;
     }
     size_t max = p->store->options.link_backlog_max ? p->store->options.link_backlog_max : BACKLOG_AUTO;
     if (graph_backlog(p->graph) >= max)
         return VS_BACKLOG;
-    return add_record(p, e, hash, exists, old);
+    enum vs_status status = add_record(p, e, hash, exists, old);
+    if (status == VS_OK)
+        added->created = !exists;
+    return status;
 }
 
 enum vs_status partition_delete(struct partition *p, const void *id, size_t len)

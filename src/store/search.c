@@ -134,7 +134,7 @@ static float radius_distance(enum vec_metric metric, double radius)
 {
     switch (metric) {
     case VEC_COSINE: return (float)(2 * radius);
-    case VEC_L2: return (float)(radius * radius);
+    case VEC_L2: return radius < 0 ? -1 : (float)(radius * radius);
     default: return (float)-radius;
     }
 }
@@ -149,21 +149,26 @@ static enum vs_status check_query(const struct vs_query *q)
 static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *index, const struct vs_query *q)
 {
     const struct partition_table *t = index_table(index);
-    size_t n = q->partitions ? q->npartitions : t->n;
-    if (!ensure((void **)&s->parts, &s->parts_cap, n, sizeof(*s->parts)))
+    size_t n = q->partitions ? q->npartitions : t->n, nparts = 0;
+    uint64_t asked[VS_PARTITIONS_MAX / 64] = {0};
+    if (!ensure((void **)&s->parts, &s->parts_cap, n < t->n ? n : t->n, sizeof(*s->parts)))
         return VS_NOMEM;
-    memset(s->parts, 0, n * sizeof(*s->parts));
     for (size_t i = 0; i < n; i++) {
-        if (q->partitions && q->partitions[i] >= t->n)
+        size_t at = q->partitions ? q->partitions[i] : i;
+        if (at >= t->n)
             return VS_INVALID;
-        struct part_search *p = &s->parts[i];
+        if (asked[at / 64] >> (at & 63) & 1)
+            continue;                /* named twice */
+        asked[at / 64] |= (uint64_t)1 << (at & 63);
+        struct part_search *p = &s->parts[nparts++];
+        memset(p, 0, sizeof(*p));
         p->search = s;
-        p->graph = t->part[q->partitions ? q->partitions[i] : i]->graph;
+        p->graph = t->part[at]->graph;
         p->as_of = graph_sequence(p->graph);
         p->view = graph_view(p->graph);
         s->stats.sequence = p->as_of > s->stats.sequence ? p->as_of : s->stats.sequence;
     }
-    s->nparts = n;
+    s->nparts = nparts;
     return VS_OK;
 }
 

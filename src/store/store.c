@@ -28,7 +28,7 @@ static void graph_ready(struct graph_env *env, struct graph *g)
 {
     struct vs_store *store = env->arg;
     push_ready(store, graph_owner_arg(g));
-    if (store->options.wake)
+    if (store->options.wake && !atomic_load_explicit(&store->closing, memory_order_relaxed))
         store->options.wake(store->options.wake_arg);
 }
 
@@ -62,12 +62,15 @@ static void reclaim_partition(struct epoch_item *item, void *arg)
     pool_submit(p->store->pool, POOL_LINK, &p->task);
 }
 
+/* A job that ends makes its partition ready first and is idle after, so they are looked at in the other order. */
 static bool can_end(struct partition *p)
 {
+    if (!graph_idle(p->graph))
+        return false;
     pthread_mutex_lock(&p->store->lock);
     bool ready = p->is_ready;
     pthread_mutex_unlock(&p->store->lock);
-    return !ready && graph_idle(p->graph);
+    return !ready;
 }
 
 /* Dying partitions whose jobs are over go on to their grace period. True: time is up. */
@@ -150,7 +153,7 @@ enum vs_status vs_settle(struct vs_store *store, unsigned timeout_ms)
 {
     uint64_t until_ns = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
     for (;;) {
-        while (vs_poll(store, 1000))
+        while (vs_poll(store, 1000) && clock_mono_ns() <= until_ns)
             ;
         if (!store_busy(store))
             return VS_OK;
@@ -204,7 +207,7 @@ void vs_close(struct vs_store *store)
         return;
     if (store->databases)
         keyspace_release(store);
-    store->options.wake = NULL;
+    atomic_store_explicit(&store->closing, true, memory_order_relaxed);
     while (store->dying || atomic_load_explicit(&store->freeing, memory_order_acquire)) {
         vs_poll(store, 1000);
         struct timespec t = {0, 100000};

@@ -82,6 +82,7 @@ struct vs_store {
     struct rng rng;
     uint64_t next_uid;
     _Atomic size_t freeing;          /* partitions that workers are freeing */
+    _Atomic bool closing;            /* nobody is woken any more */
     pthread_mutex_t lock;
     pthread_cond_t news;             /* for vs_settle */
     struct partition *ready;
@@ -116,6 +117,9 @@ struct partition *index_partition(const struct vs_index *index, const void *id, 
 bool keyspace_init(struct vs_store *store);
 void keyspace_release(struct vs_store *store);
 bool keyspace_flush_some(struct vs_store *store, uint64_t until_ns); /* true: more to do */
+/* ---- store_check.c ---- */
+/* For tests, after vs_settle: NULL, or what is wrong with some index. */
+const char *store_check(struct vs_store *store);
 /* ---- search.c ---- */
 void search_release_spare(struct vs_store *store);
 
