@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "cmd/command.h"
+#include "server/server.h"
 
 static const struct {
     unsigned bit;
@@ -228,6 +229,8 @@ int main(int argc, char **argv)
     cmd_register(t, cmd_vector_specs);
     cmd_register(t, cmd_partition_specs);
     cmd_register(t, cmd_keyspace_specs);
+    cmd_register(t, server_connection_specs);
+    cmd_register(t, server_admin_specs);
     struct buf b = { 0 };
     int failed = list(argv[1], &b, t);
     for (size_t i = 0; i < cmd_count(t); i++)
