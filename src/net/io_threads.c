@@ -185,7 +185,7 @@ static void *io_main(void *arg)
     while (!atomic_load(&io->stop)) {
         atomic_store(&io->sleeping, true);
         bool idle = atomic_load(&io->inbox) == NULL && !atomic_load(&io->stop);
-        event_base_loop(io->base, idle ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
+        event_base_loop(io->base, idle ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
         atomic_store(&io->sleeping, false);
         while (empty_inbox(io))
             ;

@@ -97,7 +97,8 @@ void net_free(struct net *n)
 void net_poll(struct net *n, int64_t timeout_us)
 {
     n->accepted_now = 0;
-    int flags = EVLOOP_NONBLOCK;
+    /* ONCE, too: without it libevent polls again until nothing is ready, and what is ready here stays so until the server has read it. */
+    int flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
     if (timeout_us != 0) {
         atomic_store(&n->sleeping, true);
         if (!atomic_load(&n->posts) && !n->run_head && !atomic_load(&n->woken) && TAILQ_EMPTY(&n->dying))
