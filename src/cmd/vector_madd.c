@@ -7,7 +7,8 @@
  * others go in. It works in slices; where the index takes no more for now, it waits and goes on from there.
  *
  * ATOMIC looks at every entry before it adds the first, refuses the command for one of them that cannot be
- * added, and adds them without letting another command in between: that is why it has a maximum. */
+ * added, waits until the index takes vectors, and adds all in one go: that is why it has a maximum. Should the index
+ * be full again before the last, the rest follows as soon as it is not. */
 #include <limits.h>
 #include <string.h>
 

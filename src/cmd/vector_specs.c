@@ -65,8 +65,9 @@ const struct cmd_spec cmd_vector_specs[] = {
             "come first, elements and blobs may hold any bytes and look like any option. The other options are VADD's and hold for all "
             "entries.\n\n"
             "With ATOMIC every entry is checked before the first is added: when one cannot be, the command answers one error that names "
-            "it, and nothing is changed. No other command runs in between. NX and XX then are conditions for all entries. "
-            "ATOMIC takes at most 256 entries. Without it there is no such bound, and other clients' commands run in between.",
+            "it, and nothing is changed. NX and XX then are conditions for all entries. No other command runs in between, unless so "
+            "many elements come to wait for linking meanwhile that it has to wait, too. ATOMIC takes at most 256 entries. "
+            "Without it there is no such bound, and other clients' commands run in between.",
         .example = "> VMADD docs FP32 2 a \"\\x00\\x00\\x80?\\x00\\x00\\x00\\x00\" b \"\\x00\\x00\\x00\\x00\\x00\\x00\\x80?\" WITHATTRS "
                    "'{\"n\":1}' ''\n1) (integer) 1\n2) (integer) 1",
         .errors = vector_errors_vmadd,
