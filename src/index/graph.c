@@ -30,6 +30,7 @@ enum vs_status graph_publish(struct graph *g)
     v->entry_level = g->entry_level;
     v->scanned = !g->graphed;
     v->nbatches = nbatches;
+    v->records = g->linked + (size_t)nbatches * BATCH_SIZE;
     void **p = (void **)(v + 1);
     v->chunks = (struct chunk **)p;
     v->rows = (uint8_t **)(p += g->nchunks);

@@ -47,6 +47,7 @@ struct graph_view {
     int entry_level;
     bool scanned;                    /* no batches: searches scan all chunks */
     uint32_t nbatches;
+    size_t records;                  /* about; of the stream alone, since the plan of a search depends on it */
     /* arrays behind the struct */
     struct chunk **chunks;
     uint8_t **rows;

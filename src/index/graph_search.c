@@ -274,7 +274,7 @@ static enum vs_status graph_once(struct search *x, size_t ef, size_t want)
 static bool scan_is_cheaper(const struct graph_view *v, size_t ef)
 {
     double cost = (double)ef * (COST_PER_EF + (double)ef / COST_LONG_BEAM * 4);
-    return cost > (double)v->slots;
+    return cost > (double)v->records;
 }
 
 /* All within the radius: beams of twice the size until half of one lies outside. */
