@@ -92,6 +92,7 @@ redisContext *traffic_control(const struct options *o)
         complain("cannot connect to %s", where);
         goto fail;
     }
+    redisSetTimeout(c, (struct timeval){.tv_sec = SILENCE_MS / 1000});
     if (o->password) {
         if (o->user)
             auth[argc++] = o->user;
