@@ -33,9 +33,10 @@ void info_stats(struct server *s, struct buf *out)
     buf_printf(out,
                "eventloop_cycles:%llu\r\neventloop_duration_sum:%llu\r\ninstantaneous_eventloop_duration_usec:%llu\r\n"
                "loop_turns:%llu\r\nloop_turns_over_1ms:%llu\r\nloop_turn_max_us:%llu\r\nloop_turn_max_command:%s\r\nloop_cpu_us:%llu\r\n"
-               "loop_commands_per_turn_max:%llu\r\n",
+               "loop_turn_max_parts:events=%u,posts=%u,work=%u,engine=%u,flush=%u\r\nloop_commands_per_turn_max:%llu\r\n",
                (ull)t->turns, (ull)(t->turn_cpu_ns / 1000), (ull)(t->turns ? t->turn_cpu_ns / t->turns / 1000 : 0), (ull)t->turns,
                (ull)t->turns_over_1ms, (ull)(t->turn_max_ns / 1000), t->slowest ? t->slowest->name : "", (ull)(t->turn_cpu_ns / 1000),
+               t->phase_us[STAT_EVENTS], t->phase_us[STAT_POSTS], t->phase_us[STAT_WORK], t->phase_us[STAT_ENGINE], t->phase_us[STAT_FLUSH],
                (ull)t->commands_in_turn_max);
 }
 

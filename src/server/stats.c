@@ -66,7 +66,7 @@ void stats_error(struct stats *s, const char *text, size_t len)
     e->count = 1;
 }
 
-void stats_turn(struct stats *s, uint64_t cpu_ns, const struct cmd_spec *last)
+void stats_turn(struct stats *s, uint64_t cpu_ns, const uint64_t at[STAT_PHASES + 1], const struct cmd_spec *last)
 {
     s->turns++;
     s->turn_cpu_ns += cpu_ns;
@@ -75,6 +75,8 @@ void stats_turn(struct stats *s, uint64_t cpu_ns, const struct cmd_spec *last)
     if (cpu_ns > s->turn_max_ns) {
         s->turn_max_ns = cpu_ns;
         s->slowest = last;
+        for (int i = 0; i < STAT_PHASES; i++)
+            s->phase_us[i] = (uint32_t)((at[i + 1] - at[i]) / 1000);
     }
     if (cpu_ns > s->turn_max_ever_ns)
         s->turn_max_ever_ns = cpu_ns;

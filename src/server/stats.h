@@ -16,6 +16,9 @@ struct stat_error {
     uint64_t count;
 };
 
+/* Parts of a turn, see turn.c. */
+enum stat_phase { STAT_EVENTS, STAT_POSTS, STAT_WORK, STAT_ENGINE, STAT_FLUSH, STAT_PHASES };
+
 #define STATS_SAMPLES 16
 enum stat_rate { STAT_COMMANDS, STAT_BYTES_IN, STAT_BYTES_OUT, STAT_RATES };
 
@@ -35,6 +38,7 @@ struct stats {
     uint64_t turns, turns_over_1ms, turn_max_ns, turn_cpu_ns, turn_max_ever_ns;
     uint64_t commands_in_turn_max;
     size_t commands_in_turn;
+    uint32_t phase_us[STAT_PHASES];     /* wall time of the longest turn's parts */
     const struct cmd_spec *slowest; /* the last command of the longest turn */
     /* rates: samples of the last 1.6 seconds */
     uint64_t rate_last[STAT_RATES], rate_last_ms;
@@ -48,7 +52,8 @@ void stats_reset(struct stats *s);
 void stats_command(struct stats *s, size_t id, uint64_t us, bool failed, bool histogram);
 /* `text` is the reply behind its '-'. */
 void stats_error(struct stats *s, const char *text, size_t len);
-void stats_turn(struct stats *s, uint64_t cpu_ns, const struct cmd_spec *last);
+/* `at`: when the turn's parts began, and the end; the first part includes sleeping. */
+void stats_turn(struct stats *s, uint64_t cpu_ns, const uint64_t at[STAT_PHASES + 1], const struct cmd_spec *last);
 void stats_sample(struct stats *s, uint64_t now_ms, const uint64_t now[STAT_RATES]);
 uint64_t stats_rate(const struct stats *s, enum stat_rate which);
 

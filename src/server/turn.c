@@ -4,7 +4,7 @@
  *   posts     replies that workers have finished
  *   ready     clients in order of arrival, a few commands each, until the budget is used up; the rest waits for the next turn
  *   engine    vs_poll: publish linked batches, free what no reader holds
- *   flush     one write a connection, half a budget at most
+ *   flush     one write a connection, a quarter of a budget at most
  *
  * Deadlines are taken from the monotonic clock, which a system call less makes cheap: a loop that was put off the
  * processor ends its turn early and begins another. What the turn really used is measured by its thread's CPU clock. */
@@ -39,27 +39,33 @@ static void work(struct server *s)
 
 void server_turn(struct server *s)
 {
-    uint64_t budget = (uint64_t)s->config->loop_budget_us * 1000;
-    net_poll(s->net, sleep_time(s, s->more));
-    s->now_ns = clock_mono_ns();
+    uint64_t budget = (uint64_t)s->config->loop_budget_us * 1000, at[STAT_PHASES + 1];
+    int64_t sleep_us = sleep_time(s, s->more);
+    at[STAT_EVENTS] = clock_mono_ns();
+    net_poll(s->net, sleep_us);
+    s->now_ns = at[STAT_POSTS] = clock_mono_ns();
     s->now_ms = clock_wall_ms();
     s->turn_end_ns = s->now_ns + budget;
 
     bool more = net_run_posts(s->net, s->turn_end_ns);
+    at[STAT_WORK] = clock_mono_ns();
     work(s);
+    at[STAT_ENGINE] = clock_mono_ns();
     s->poll_again = vs_poll(s->store, ENGINE_BUDGET_US);
     clients_resume(s, CLIENT_WAITS_BACKLOG);
     clients_resume(s, CLIENT_WAITS_OUTPUT);
-    more |= net_run_posts(s->net, clock_mono_ns() + budget / 4);
+    at[STAT_FLUSH] = clock_mono_ns();
+    more |= net_run_posts(s->net, at[STAT_FLUSH] + budget / 4);
     reply_release_held(s);
-    more |= net_flush(s->net, clock_mono_ns() + budget / 2);
+    more |= net_flush(s->net, clock_mono_ns() + budget / 4);
     more |= net_sweep(s->net);
     s->more = more;
 
+    at[STAT_PHASES] = clock_mono_ns();
     uint64_t cpu = clock_thread_cpu_ns();
     uint64_t used = cpu - s->cpu_ns;
     s->cpu_ns = cpu;
-    stats_turn(s->stats, used, s->last_command);
+    stats_turn(s->stats, used, at, s->last_command);
     long long threshold = s->config->latency_monitor_threshold;
     if (threshold > 0 && used / 1000000 >= (uint64_t)threshold)
         latency_add(s->latency, "loop-turn", s->now_ms / 1000, used / 1000000);
