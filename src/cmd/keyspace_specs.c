@@ -51,7 +51,8 @@ const struct cmd_spec cmd_keyspace_specs[] = {
         .args = keys_args,
         .handler = keyspace_del,
         .reply = "The number of keys deleted.",
-        .notes = "An index goes with all its partitions. Its memory is freed by the workers, so that no other client waits.",
+        .notes = "An index goes with all its partitions. Its memory is freed by the workers, so that no "
+                 "other client waits.",
         .example = "> DEL docs\n(integer) 1",
     },
     {
@@ -128,9 +129,12 @@ const struct cmd_spec cmd_keyspace_specs[] = {
         .args = pattern_args,
         .handler = keyspace_keys,
         .reply = "An array of keys, in no order.",
-        .notes = "`*` matches any bytes, `?` one, `[abc]`, `[a-z]` and `[^a]` one of a set, and `\\` takes the next character as it is.\n\n"
-                 "The search is done piece by piece, with other clients' commands in between: a key that is there all the time is returned once, "
-                 "one that comes or goes meanwhile may be returned or not. The whole reply stands in memory; SCAN has none so large.",
+        .notes = "`*` matches any bytes, `?` one, `[abc]`, `[a-z]` and `[^a]` one of a set, and `\\` takes "
+                 "the next character as it is.\n\n"
+                 "The search is done piece by piece, with other clients' commands in between: a key that is "
+                 "there all the time is returned once, "
+                 "one that comes or goes meanwhile may be returned or not. The whole reply stands in "
+                 "memory; SCAN has none so large.",
         .example = "> KEYS d*\n1) \"docs\"",
     },
     {
@@ -144,9 +148,12 @@ const struct cmd_spec cmd_keyspace_specs[] = {
         .acl = ACL_KEYSPACE | ACL_READ | ACL_SLOW,
         .args = scan_args,
         .handler = keyspace_scan,
-        .reply = "An array of two: the cursor for the next call, 0 at the end, and an array of keys, which may be empty.",
-        .notes = "An iteration begins with cursor 0. A key that is there from its beginning to its end is returned exactly once. COUNT, 10 by "
-                 "default, is about how many keys are looked at in one call. TYPE names the only type that is returned.",
+        .reply = "An array of two: the cursor for the next call, 0 at the end, and an array of keys, which "
+                 "may be empty.",
+        .notes = "An iteration begins with cursor 0. A key that is there from its beginning to its end is "
+                 "returned exactly once. COUNT, 10 by "
+                 "default, is about how many keys are looked at in one call. TYPE names the only type that "
+                 "is returned.",
         .example = "> SCAN 0 MATCH d*\n1) \"0\"\n2) 1) \"docs\"",
         .errors = scan_errors,
     },

@@ -94,11 +94,15 @@ static const struct cmd_spec subcommands[] = {
         .reply = "OK.",
         .notes =
             "The index stays when its last element goes, until DEL.\n\n"
-            "METRIC is COSINE (the default), L2 or IP. TYPE is HNSW (the default), a graph, or FLAT, which compares a query with every "
-            "element. M is the number of links that a node chooses (16), EF the effort of linking (200). Q8 (the default) searches on "
-            "8-bit codes and ranks the best again on the originals, which ORIGINALS keeps as F32 (the default), F16 or NONE. NOQUANT searches "
+            "METRIC is COSINE (the default), L2 or IP. TYPE is HNSW (the default), a graph, or FLAT, which "
+            "compares a query with every "
+            "element. M is the number of links that a node chooses (16), EF the effort of linking (200). Q8 "
+            "(the default) searches on "
+            "8-bit codes and ranks the best again on the originals, which ORIGINALS keeps as F32 (the "
+            "default), F16 or NONE. NOQUANT searches "
             "on 32-bit floats, which are the originals then. STRICT refuses attributes that are not JSON.\n\n"
-            "PARTITIONS (1) divides the index; each partition has a graph of its own, and a search runs in all of them in parallel. STRATEGY HASH "
+            "PARTITIONS (1) divides the index; each partition has a graph of its own, and a search runs in "
+            "all of them in parallel. STRATEGY HASH "
             "places an element by a consistent-hash ring with VNODES (150) virtual nodes for each partition.",
         .example = "> VPARTITION CREATE docs DIM 768 METRIC IP PARTITIONS 4\nOK",
         .errors = create_errors,
@@ -115,9 +119,11 @@ static const struct cmd_spec subcommands[] = {
         KEYS,
         .args = list_args,
         .handler = partition_list,
-        .reply = "An array of two: the cursor for the next call, 0 at the end, and an array with the name and the number of elements of each "
+        .reply = "An array of two: the cursor for the next call, 0 at the end, and an array with the name "
+                 "and the number of elements of each "
                  "partition.",
-        .notes = "COUNT is the number of partitions returned at once, 100 by default. A partition dropped between two calls moves those "
+        .notes = "COUNT is the number of partitions returned at once, 100 by default. A partition dropped "
+                 "between two calls moves those "
                  "behind it.",
         .example = "> VPARTITION LIST docs\n1) \"0\"\n2) 1) 1) \"0\"\n      2) (integer) 2",
         .errors = list_errors,
@@ -136,8 +142,10 @@ static const struct cmd_spec subcommands[] = {
         .handler = partition_info,
         .reply = "A map (RESP2: a flat array).",
         .notes =
-            "Of an index: how it was made (dim, metric, type, element_type, originals, m, ef_construction, strict, keep_empty, strategy, "
-            "vnodes), what it holds (partitions, elements, linked, unlinked, dead, attributes), its uid, and its memory.\n\n"
+            "Of an index: how it was made (dim, metric, type, element_type, originals, m, ef_construction, "
+            "strict, keep_empty, strategy, "
+            "vnodes), what it holds (partitions, elements, linked, unlinked, dead, attributes), its uid, and "
+            "its memory.\n\n"
             "Of a partition:\n\n| field | meaning |\n| --- | --- |\n"
             "| name | |\n"
             "| elements | alive |\n"
@@ -152,7 +160,8 @@ static const struct cmd_spec subcommands[] = {
             "| records_digest | of the elements: names, vectors, attributes |\n"
             "| memory_... | bytes of each part, and memory_total |\n\n"
             "The same changes give the same digests, on any machine and with any number of threads.",
-        .example = "> VPARTITION INFO docs 0\n 1) \"name\"\n 2) \"0\"\n 3) \"elements\"\n 4) (integer) 2\n...",
+        .example = "> VPARTITION INFO docs 0\n 1) \"name\"\n 2) \"0\"\n 3) \"elements\"\n 4) (integer) "
+                   "2\n...",
         .errors = info_errors,
     },
     {
@@ -167,10 +176,13 @@ static const struct cmd_spec subcommands[] = {
         KEYS,
         .args = key_args,
         .handler = partition_balance,
-        .reply = "A map of elements, bytes, imbalance, and partitions: an array with a map of name, elements, bytes, share, slot and node for each.",
-        .notes = "imbalance is the largest partition's number of elements divided by the mean. share is a partition's part of all elements. "
+        .reply = "A map of elements, bytes, imbalance, and partitions: an array with a map of name, "
+                 "elements, bytes, share, slot and node for each.",
+        .notes = "imbalance is the largest partition's number of elements divided by the mean. share is a "
+                 "partition's part of all elements. "
                  "slot is its hash slot; node is `self`.",
-        .example = "> VPARTITION BALANCE docs\n1) \"elements\"\n2) (integer) 2\n3) \"bytes\"\n4) (integer) 10240\n5) \"imbalance\"\n6) \"1\"\n"
+        .example = "> VPARTITION BALANCE docs\n1) \"elements\"\n2) (integer) 2\n3) \"bytes\"\n4) (integer) "
+                   "10240\n5) \"imbalance\"\n6) \"1\"\n"
                    "7) \"partitions\"\n8) 1)  1) \"name\"\n       2) \"0\"\n...",
         .errors = balance_errors,
     },
@@ -187,7 +199,8 @@ static const struct cmd_spec subcommands[] = {
         .args = drop_args,
         .handler = partition_drop,
         .reply = "OK.",
-        .notes = "Elements that come later are placed in the partitions that are left. The first partition cannot be dropped.",
+        .notes = "Elements that come later are placed in the partitions that are left. The first partition "
+                 "cannot be dropped.",
         .example = "> VPARTITION DROP docs 3\nOK",
         .errors = drop_errors,
     },

@@ -16,30 +16,43 @@
 const struct cmd_spec cmd_vector_specs[] = {
     {
         .name = "vadd",
-        .summary = "Adds an element with its vector to an index, or replaces it. The index is created with its first element.",
+        .summary = "Adds an element with its vector to an index, or replaces it. The index is created with "
+                   "its first element.",
         .group = "vector_set",
         .since = "8.0.0",
-        .complexity = "O(D) for D components; linking into the graph is O(log N) and happens behind the reply",
+        .complexity = "O(D) for D components; linking into the graph is O(log N) and happens behind the "
+                      "reply",
         .arity = -5,
         .flags = CMD_WRITE | CMD_DENYOOM,
         .acl = ACL_V_WRITE | ACL_SLOW,
         KEYS,
         .args = vector_grammar_vadd,
         .handler = vector_add_vadd,
-        .reply = "1 when the element is new, 0 when it was replaced (RESP3: true or false). Null when NX or XX kept it from being done.",
+        .reply = "1 when the element is new, 0 when it was replaced (RESP3: true or false). Null when NX or "
+                 "XX kept it from being done.",
         .notes =
-            "A vector is FP32, FP16 or BF16 (little-endian floats of 4, 2 and 2 bytes), I8 (signed bytes, each the value of a "
-            "component) or VALUES with a count and numbers. It must be finite; all zeros are allowed. An element's name is any 0 to "
+            "A vector is FP32, FP16 or BF16 (little-endian floats of 4, 2 and 2 bytes), I8 (signed bytes, "
+            "each the value of a "
+            "component) or VALUES with a count and numbers. It must be finite; all zeros are allowed. An "
+            "element's name is any 0 to "
             "65536 bytes.\n\n"
-            "A new index is of metric COSINE, type HNSW and one partition; use VPARTITION CREATE for another. Q8 (the default) searches on 8-bit "
-            "codes and ranks the best again on the originals, which ORIGINALS keeps as F32 (the default), F16 or NONE. NOQUANT searches on "
-            "32-bit floats. M is the number of links of a node (16), EF the effort of linking (200). For an index that is there, "
-            "NOQUANT, Q8, M and ORIGINALS must agree with it when given, and EF is accepted without effect: one index links all with the same "
+            "A new index is of metric COSINE, type HNSW and one partition; use VPARTITION CREATE for "
+            "another. Q8 (the default) searches on 8-bit "
+            "codes and ranks the best again on the originals, which ORIGINALS keeps as F32 (the default), "
+            "F16 or NONE. NOQUANT searches on "
+            "32-bit floats. M is the number of links of a node (16), EF the effort of linking (200). For an "
+            "index that is there, "
+            "NOQUANT, Q8, M and ORIGINALS must agree with it when given, and EF is accepted without effect: "
+            "one index links all with the same "
             "effort.\n\n"
-            "SETATTR gives the element JSON attributes. Without it a replaced element keeps its own; an empty string removes "
-            "them. NX adds only a new element, XX only replaces one. CAS is accepted for clients that send it. PARTITION checks that the "
-            "element belongs to that partition. ACK waits for ONE, a QUORUM or ALL of the copies; one node is its own quorum.\n\n"
-            "When the command has been answered, every search finds the element. When too many elements wait to be linked, the "
+            "SETATTR gives the element JSON attributes. Without it a replaced element keeps its own; an "
+            "empty string removes "
+            "them. NX adds only a new element, XX only replaces one. CAS is accepted for clients that send "
+            "it. PARTITION checks that the "
+            "element belongs to that partition. ACK waits for ONE, a QUORUM or ALL of the copies; one node "
+            "is its own quorum.\n\n"
+            "When the command has been answered, every search finds the element. When too many elements wait "
+            "to be linked, the "
             "command waits for its turn.",
         .example = "> VADD docs VALUES 3 0.1 0.2 0.3 first SETATTR '{\"lang\":\"en\"}'\n(integer) 1\n"
                    "> VADD docs VALUES 3 0.1 0.2 0.4 first\n(integer) 0",
@@ -57,18 +70,26 @@ const struct cmd_spec cmd_vector_specs[] = {
         KEYS,
         .args = vector_grammar_vmadd,
         .handler = vector_madd_vmadd,
-        .reply = "An array with one reply for each entry, as VADD would give it: 1 or 0 (RESP3: true or false), null under NX or XX, or an "
+        .reply = "An array with one reply for each entry, as VADD would give it: 1 or 0 (RESP3: true or "
+                 "false), null under NX or XX, or an "
                  "error for that entry alone.",
         .notes =
-            "After the format of the blobs and the number n stand n pairs of an element and its blob. WITHATTRS is followed by exactly "
-            "n JSON attributes, in the order of the entries; an empty string removes those that the element has. As the counts "
-            "come first, elements and blobs may hold any bytes and look like any option. The other options are VADD's and hold for all "
+            "After the format of the blobs and the number n stand n pairs of an element and its blob. "
+            "WITHATTRS is followed by exactly "
+            "n JSON attributes, in the order of the entries; an empty string removes those that the element "
+            "has. As the counts "
+            "come first, elements and blobs may hold any bytes and look like any option. The other options "
+            "are VADD's and hold for all "
             "entries.\n\n"
-            "With ATOMIC every entry is checked before the first is added: when one cannot be, the command answers one error that names "
-            "it, and nothing is changed. NX and XX then are conditions for all entries. No other command runs in between, unless so "
-            "many elements come to wait for linking meanwhile that it has to wait, too. ATOMIC takes at most 256 entries. "
+            "With ATOMIC every entry is checked before the first is added: when one cannot be, the command "
+            "answers one error that names "
+            "it, and nothing is changed. NX and XX then are conditions for all entries. No other command "
+            "runs in between, unless so "
+            "many elements come to wait for linking meanwhile that it has to wait, too. ATOMIC takes at most "
+            "256 entries. "
             "Without it there is no such bound, and other clients' commands run in between.",
-        .example = "> VMADD docs FP32 2 a \"\\x00\\x00\\x80?\\x00\\x00\\x00\\x00\" b \"\\x00\\x00\\x00\\x00\\x00\\x00\\x80?\" WITHATTRS "
+        .example = "> VMADD docs FP32 2 a \"\\x00\\x00\\x80?\\x00\\x00\\x00\\x00\" b "
+                   "\"\\x00\\x00\\x00\\x00\\x00\\x00\\x80?\" WITHATTRS "
                    "'{\"n\":1}' ''\n1) (integer) 1\n2) (integer) 1",
         .errors = vector_errors_vmadd,
     },
@@ -85,21 +106,32 @@ const struct cmd_spec cmd_vector_specs[] = {
         .args = vector_grammar_vsearch,
         .handler = vector_search_vsearch,
         .reply = ELEMENT_REPLY
-            "With WITHINFO, an array of two: this reply, and a map of partitions_asked, partitions_answered, partial, plan, distances, "
+            "With WITHINFO, an array of two: this reply, and a map of partitions_asked, partitions_answered, "
+            "partial, plan, distances, "
             "nodes, time_us and version. A key that does not exist: an empty array.",
         .notes =
-            "The score is (1 + cos) / 2 for COSINE, the inner product for IP, and the Euclidean distance for L2.\n\n"
-            "K (or COUNT) results are returned, 10 by default, after skipping OFFSET of them. EF is the effort of the search, 100 by default: "
+            "The score is (1 + cos) / 2 for COSINE, the inner product for IP, and the Euclidean distance for "
+            "L2.\n\n"
+            "K (or COUNT) results are returned, 10 by default, after skipping OFFSET of them. EF is the "
+            "effort of the search, 100 by default: "
             "more finds more of the true neighbours. EXACT compares with every element.\n\n"
-            "RADIUS returns all elements within d, without a bound on their number unless K is given. Under COSINE those with 1 - score <= d, "
-            "under L2 score <= d, under IP score >= d. EPSILON, for COSINE, filters the K best by 1 - score <= d.\n\n"
-            "PARTITION searches only the partitions named. RETURN gives top-level fields of the JSON attributes: the text of "
-            "strings, other values as JSON, null where there is none. TIMEOUT ends the search after so many milliseconds with the best "
-            "found so far; the map of WITHINFO then says partial. In that map, version is the highest sequence number of the partitions "
-            "that the search saw, plan is `graph`, `scan` or `graph+scan`, and distances and nodes count what was computed and visited.\n\n"
-            "Searches run on the worker threads; those that one connection sends without waiting run in parallel. A search whose client has "
+            "RADIUS returns all elements within d, without a bound on their number unless K is given. Under "
+            "COSINE those with 1 - score <= d, "
+            "under L2 score <= d, under IP score >= d. EPSILON, for COSINE, filters the K best by 1 - score "
+            "<= d.\n\n"
+            "PARTITION searches only the partitions named. RETURN gives top-level fields of the JSON "
+            "attributes: the text of "
+            "strings, other values as JSON, null where there is none. TIMEOUT ends the search after so many "
+            "milliseconds with the best "
+            "found so far; the map of WITHINFO then says partial. In that map, version is the highest "
+            "sequence number of the partitions "
+            "that the search saw, plan is `graph`, `scan` or `graph+scan`, and distances and nodes count "
+            "what was computed and visited.\n\n"
+            "Searches run on the worker threads; those that one connection sends without waiting run in "
+            "parallel. A search whose client has "
             "gone is stopped.",
-        .example = "> VSEARCH docs VALUES 3 0.1 0.2 0.3 K 2 WITHSCORES\n1) \"first\"\n2) \"1\"\n3) \"second\"\n4) \"0.9914163947105408\"",
+        .example = "> VSEARCH docs VALUES 3 0.1 0.2 0.3 K 2 WITHSCORES\n1) \"first\"\n2) \"1\"\n3) "
+                   "\"second\"\n4) \"0.9914163947105408\"",
         .errors = vector_errors_vsearch,
     },
     {
@@ -115,11 +147,14 @@ const struct cmd_spec cmd_vector_specs[] = {
         .args = vector_grammar_vmsearch,
         .handler = vector_search_vmsearch,
         .reply = "An array with one reply for each vector, in their order. Each is: " ELEMENT_REPLY
-            "With WITHINFO, an array of two: this array, and an array with the map of VSEARCH for each vector. A key that does not exist: an "
+            "With WITHINFO, an array of two: this array, and an array with the map of VSEARCH for each "
+            "vector. A key that does not exist: an "
             "empty array.",
-        .notes = "After the format of the blobs stand their number n, of 1 to 1024, and the blobs. The options are VSEARCH's and hold for "
+        .notes = "After the format of the blobs stand their number n, of 1 to 1024, and the blobs. The "
+                 "options are VSEARCH's and hold for "
                  "all.",
-        .example = "> VMSEARCH docs FP32 2 \"\\x00\\x00\\x80?\\x00\\x00\\x00\\x00\" \"\\x00\\x00\\x00\\x00\\x00\\x00\\x80?\" K 1\n"
+        .example = "> VMSEARCH docs FP32 2 \"\\x00\\x00\\x80?\\x00\\x00\\x00\\x00\" "
+                   "\"\\x00\\x00\\x00\\x00\\x00\\x00\\x80?\" K 1\n"
                    "1) 1) \"a\"\n2) 1) \"b\"",
         .errors = vector_errors_vmsearch,
     },
@@ -136,7 +171,8 @@ const struct cmd_spec cmd_vector_specs[] = {
         .args = vector_grammar_vdel,
         .handler = vector_del_vdel,
         .reply = "The number of elements removed.",
-        .notes = "No search that begins later finds them; the graph is repaired behind the reply. The key goes with its last element, "
+        .notes = "No search that begins later finds them; the graph is repaired behind the reply. The key "
+                 "goes with its last element, "
                  "unless it was made by VPARTITION CREATE.",
         .example = "> VDEL docs first second\n(integer) 2",
     },
@@ -168,9 +204,11 @@ const struct cmd_spec cmd_vector_specs[] = {
         KEYS,
         .args = vector_grammar_vget,
         .handler = vector_get_vget,
-        .reply = "An array of the vector, a blob of little-endian 32-bit floats, and the attributes (null when there are none): those asked "
+        .reply = "An array of the vector, a blob of little-endian 32-bit floats, and the attributes (null "
+                 "when there are none): those asked "
                  "for, both when neither is. Null when there is no such element or key.",
-        .notes = "The vector is as it was given where the index keeps originals, else as its code stands for it. VEMB gives it as numbers.",
+        .notes = "The vector is as it was given where the index keeps originals, else as its code stands "
+                 "for it. VEMB gives it as numbers.",
         .example = "> VGET docs first WITHATTRIBS\n1) \"{\\\"lang\\\":\\\"en\\\"}\"",
         .errors = vector_errors_vget,
     },
@@ -187,7 +225,8 @@ const struct cmd_spec cmd_vector_specs[] = {
         .args = vector_grammar_vmget,
         .handler = vector_get_vmget,
         .reply = "An array with the reply of VGET for each element: an array, or null when it is not there.",
-        .notes = "Other clients' commands may run between the first element and the last when there are many.",
+        .notes = "Other clients' commands may run between the first element and the last when there are "
+                 "many.",
         .example = "> VMGET docs 2 first nobody WITHATTRIBS\n1) 1) \"{\\\"lang\\\":\\\"en\\\"}\"\n2) (nil)",
         .errors = vector_errors_vmget,
     },
@@ -284,12 +323,16 @@ const struct cmd_spec cmd_vector_specs[] = {
         KEYS,
         .args = vector_grammar_vemb,
         .handler = vector_get_vemb,
-        .reply = "An array of the components (RESP3: doubles), null when there is no such element or key. RAW: an array of the type, `f32` or "
+        .reply = "An array of the components (RESP3: doubles), null when there is no such element or key. "
+                 "RAW: an array of the type, `f32` or "
                  "`int8`, a blob, the vector's length, and for int8 the range.",
-        .notes = "RAW: for f32 a component is the blob's 32-bit float times the length; for int8 the blob's signed byte times the range, "
-                 "divided by 127, times the length. The int8 blob is made for the reply, in the form that clients of vector sets know. "
+        .notes = "RAW: for f32 a component is the blob's 32-bit float times the length; for int8 the blob's "
+                 "signed byte times the range, "
+                 "divided by 127, times the length. The int8 blob is made for the reply, in the form that "
+                 "clients of vector sets know. "
                  "VGET returns the vector as one blob.",
-        .example = "> VEMB docs first\n1) \"0.10000000149011612\"\n2) \"0.20000000298023224\"\n3) \"0.30000001192092896\"",
+        .example = "> VEMB docs first\n1) \"0.10000000149011612\"\n2) \"0.20000000298023224\"\n3) "
+                   "\"0.30000001192092896\"",
         .errors = vector_errors_vemb,
     },
     {
@@ -305,7 +348,8 @@ const struct cmd_spec cmd_vector_specs[] = {
         .args = vector_grammar_vsetattr,
         .handler = vector_del_vsetattr,
         .reply = "1, or 0 when there is no such element or key (RESP3: true or false).",
-        .notes = "An empty string removes the attributes. What is not JSON is stored as it is, unless the index was created STRICT.",
+        .notes = "An empty string removes the attributes. What is not JSON is stored as it is, unless the "
+                 "index was created STRICT.",
         .example = "> VSETATTR docs first '{\"lang\":\"fr\"}'\n(integer) 1",
         .errors = vector_errors_vsetattr,
     },
