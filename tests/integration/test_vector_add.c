@@ -304,6 +304,35 @@ static void test_vmadd_atomic(void **state)
     both_stop(&b);
 }
 
+#define MANY 3000
+#define MANY_DIM 16
+
+/* Sends a VMADD of many elements, without waiting for its answer. */
+static void send_many(redisContext *c)
+{
+    static const char *argv[4 + 2 * MANY];
+    static size_t lens[4 + 2 * MANY];
+    static char ids[MANY][8];
+    static float vectors[MANY][MANY_DIM];
+    argv[0] = "VMADD", argv[1] = "k", argv[2] = "FP32", argv[3] = "3000";
+    for (int i = 0; i < 4; i++)
+        lens[i] = strlen(argv[i]);
+    unsigned seed = 1;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(ids[i], sizeof ids[i], "e%d", i);
+        for (int j = 0; j < MANY_DIM; j++)
+            vectors[i][j] = (float)(rand_r(&seed) % 2000) / 1000 - 1;
+        argv[4 + 2 * i] = ids[i];
+        lens[4 + 2 * i] = strlen(ids[i]);
+        argv[5 + 2 * i] = (const char *)vectors[i];
+        lens[5 + 2 * i] = sizeof vectors[i];
+    }
+    assert_int_equal(redisAppendCommandArgv(c, 4 + 2 * MANY, argv, lens), REDIS_OK);
+    int written = 0;
+    while (!written)
+        assert_int_equal(redisBufferWrite(c, &written), REDIS_OK);
+}
+
 /* More vectors than may wait to be linked, in one command: it waits and goes on, others are served meanwhile. */
 static void test_vmadd_backlog(void **state)
 {
@@ -311,37 +340,42 @@ static void test_vmadd_backlog(void **state)
     static const char *const args[] = { "--link-backlog-max", "600", NULL };
     struct test_server *s = server_start(args);
     redisContext *c = server_connect(s), *other = server_connect(s);
-    enum { N = 3000, DIM = 16 };
-    static const char *argv[4 + 2 * N];
-    static size_t lens[4 + 2 * N];
-    static char ids[N][8];
-    static float vectors[N][DIM];
-    argv[0] = "VMADD", argv[1] = "k", argv[2] = "FP32", argv[3] = "3000";
-    for (int i = 0; i < 4; i++)
-        lens[i] = strlen(argv[i]);
-    unsigned seed = 1;
-    for (int i = 0; i < N; i++) {
-        snprintf(ids[i], sizeof ids[i], "e%d", i);
-        for (int j = 0; j < DIM; j++)
-            vectors[i][j] = (float)(rand_r(&seed) % 2000) / 1000 - 1;
-        argv[4 + 2 * i] = ids[i];
-        lens[4 + 2 * i] = strlen(ids[i]);
-        argv[5 + 2 * i] = (const char *)vectors[i];
-        lens[5 + 2 * i] = sizeof vectors[i];
-    }
-    assert_int_equal(redisAppendCommandArgv(c, 4 + 2 * N, argv, lens), REDIS_OK);
-    int written = 0;
-    while (!written)
-        assert_int_equal(redisBufferWrite(c, &written), REDIS_OK);
+    send_many(c);
     reply_status(other, "PONG", "PING");
     redisReply *r;
     assert_int_equal(redisGetReply(c, (void **)&r), REDIS_OK);
     assert_int_equal(r->type, REDIS_REPLY_ARRAY);
-    assert_int_equal(r->elements, N);
-    for (int i = 0; i < N; i++)
+    assert_int_equal(r->elements, MANY);
+    for (int i = 0; i < MANY; i++)
         assert_int_equal(r->element[i]->integer, 1);
     freeReplyObject(r);
-    reply_int(c, N, "VCARD k");
+    reply_int(c, MANY, "VCARD k");
+    redisFree(c);
+    redisFree(other);
+    server_stop(s);
+}
+
+/* The index goes while entries wait for it: those that were answered are answered, the others say why not. */
+static void test_vmadd_removed(void **state)
+{
+    (void)state;
+    static const char *const args[] = { "--link-backlog-max", "300", NULL };
+    struct test_server *s = server_start(args);
+    redisContext *c = server_connect(s), *other = server_connect(s);
+    send_many(c);
+    while (reply_get_int(other, "EXISTS k") == 0)
+        continue;
+    reply_int(other, 1, "DEL k");
+    redisReply *r;
+    assert_int_equal(redisGetReply(c, (void **)&r), REDIS_OK);
+    assert_int_equal(r->elements, MANY);
+    size_t added = 0;
+    while (added < MANY && r->element[added]->type == REDIS_REPLY_INTEGER)
+        added++;
+    for (size_t i = added; i < MANY; i++)
+        assert_string_equal(r->element[i]->str, "ERR the index was removed while the command ran");
+    freeReplyObject(r);
+    reply_int(c, 0, "EXISTS k");
     redisFree(c);
     redisFree(other);
     server_stop(s);
@@ -378,6 +412,7 @@ int main(void)
         cmocka_unit_test(test_half_originals), cmocka_unit_test(test_no_autocreate), cmocka_unit_test(test_ids),
         cmocka_unit_test(test_attributes), cmocka_unit_test(test_long_attributes), cmocka_unit_test(test_vmadd),
         cmocka_unit_test(test_vmadd_errors), cmocka_unit_test(test_vmadd_atomic), cmocka_unit_test(test_vmadd_backlog),
+        cmocka_unit_test(test_vmadd_removed),
         cmocka_unit_test(test_removal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
