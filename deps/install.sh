@@ -67,6 +67,7 @@ need_bench() {
     need g++ have_command g++
     need libhnswlib-dev have_header hnswlib/hnswlib.h
     need libfaiss-dev have_header faiss/IndexHNSW.h
+    need python3 have_command python3
     need liblapack-dev have_library lapack
 }
 
