@@ -252,6 +252,14 @@ static void seal(struct net_conn *c)
     if (c->out.len == c->out_sent)
         return;
     size_t len = c->out.len - c->out_sent;
+    /* A buffer that grew by doubling may be half empty; what waits for a slow client should be what it is owed. */
+    if (c->out.cap - c->out.len > NET_BLOCK) {
+        char *data = mem_try_realloc(c->out.data, c->out.len);
+        if (data) {
+            c->out.data = data;
+            c->out.cap = c->out.len;
+        }
+    }
     struct net_block *b = net_block_new(&c->out);
     b->sent = c->out_sent;
     c->out_sent = 0;
