@@ -158,7 +158,7 @@ static void test_command(void **state)
     assert_string_equal(r->element[0]->element[0]->str, "vadd");
     assert_int_equal(r->element[1]->type, REDIS_REPLY_NIL);
     freeReplyObject(r);
-    freeReplyObject(reply_array(c, 4, "COMMAND DOCS ping client|kill nosuch"));
+    freeReplyObject(reply_array(c, 4, "COMMAND DOCS ping client|id nosuch"));
     redisFree(c);
     server_stop(s);
 }
