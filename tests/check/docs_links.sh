@@ -1,6 +1,7 @@
 #!/bin/bash
 # The documentation against the tree: every relative link in a .md leads to a file that is there, and its #part to a heading;
-# every setting that is named is in vecstore.conf; no path of somebody's machine stands anywhere.
+# every setting that is named is in vecstore.conf, every test program and every file of the tree is there; no path of somebody's
+# machine stands anywhere.
 #
 #   tests/check/docs_links.sh [ROOT]
 set -euo pipefail
@@ -86,12 +87,22 @@ def check_settings(path, number, line, in_table):
         wrong.append(f"{path}:{number}: no such setting: {name}")
 
 
+def check_files(path, number, line):
+    for program in re.findall(r"\bbuild/(?:asan/|tsan/)?(tests/\w+/test_\w+)", line):
+        if not os.path.exists(program + ".c"):
+            wrong.append(f"{path}:{number}: no such test: {program}.c")
+    for file in re.findall(r"`((?:src|tests|utils|docs|deps)/[\w./-]+)`", line):
+        if not os.path.exists(file):
+            wrong.append(f"{path}:{number}: no such file: {file}")
+
+
 HERE = re.compile(r"(?<![\w.~/])/(home|root|work|Users|mnt|tmp)/")
 for path in pages():
     in_table = False
     for number, line, code in lines_of(path):
         if HERE.search(line):
             wrong.append(f"{path}:{number}: a path of one machine: {line.strip()}")
+        check_files(path, number, line)
         if code:
             continue
         for target in re.findall(r"\[[^]]*\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "``", line)):
