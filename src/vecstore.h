@@ -120,6 +120,7 @@ struct vs_element {
     const float *vector;       /* options.dim floats */
     const void *attributes;    /* NULL: as they are (none on an insert); length 0: removed on an update, the empty string on an insert */
     size_t attributes_len;
+    bool past_backlog;         /* take it whatever the backlog: the rest of a batch that must not be torn apart */
 };
 enum vs_add_mode { VS_ADD_ANY, VS_ADD_NX, VS_ADD_XX };
 

@@ -119,7 +119,7 @@ const struct cmd_error_doc vector_errors_vmadd[] = {
     { "ERR WITHATTRS needs one argument for each of the 3 entries", "Fewer than n arguments follow WITHATTRS." },
     { "ERR syntax error in VMADD command near 'x': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, ORIGINALS, EF, M, NX, XX or ACK "
       "is allowed", "An option is unknown." },
-    { "ERR ATOMIC takes at most 256 entries and 1048576 components in all", "There are more." },
+    { "ERR ATOMIC takes at most 256 entries and 262144 components in all", "There are more." },
     { "ERR entry 2 (counted from 0): Vector dimension mismatch - got 3 but set has 4",
       "With ATOMIC: this entry cannot be added, so none was." },
     { "ERR entry 2 (counted from 0): the element exists (NX)", "With ATOMIC and NX." },

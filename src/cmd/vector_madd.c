@@ -7,8 +7,8 @@
  * others go in. It works in slices; where the index takes no more for now, it waits and goes on from there.
  *
  * ATOMIC looks at every entry before it adds the first, refuses the command for one of them that cannot be
- * added, waits until the index takes vectors, and adds all in one go: that is why it has a maximum. Should the index
- * be full again before the last, the rest follows as soon as it is not. */
+ * added, waits until the index takes vectors, and adds all in one go, past the backlog's bound where need be: that is why
+ * it has a maximum. */
 #include <limits.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@
 #include "cmd/vector_cmd.h"
 
 #define ATOMIC_ENTRIES_MAX 256
-#define ATOMIC_COMPONENTS_MAX (1u << 20)
+#define ATOMIC_COMPONENTS_MAX (1u << 18)
 
 struct vmadd {
     enum vector_format format;
@@ -129,6 +129,7 @@ static bool add_entry(struct cmd_call *call, struct vmadd *m, size_t i, struct v
         .vector = m->vector.data,
         .attributes = attributes ? attributes->data : NULL,
         .attributes_len = attributes ? attributes->len : 0,
+        .past_backlog = m->atomic,
     };
     struct vs_added added = { 0 };
     enum vs_status status = vs_add(index, &element, m->options.mode, &added);
@@ -282,45 +283,27 @@ static struct vs_index *create_for_all(struct cmd_call *call, struct vmadd *m, u
 static enum cmd_result add_all(struct cmd_call *call, struct vmadd *m)
 {
     struct vs_index *index = args_index(call, 1);
-    struct vmadd_state *s = call->state;
     uint32_t dim = index ? vs_index_options(index)->dim : first_dim(m);
-    if (!s) {
-        if (m->n > ATOMIC_ENTRIES_MAX || (uint64_t)m->n * dim > ATOMIC_COMPONENTS_MAX) {
-            resp_error(call->reply, "ERR ATOMIC takes at most %d entries and %u components in all", ATOMIC_ENTRIES_MAX,
-                       ATOMIC_COMPONENTS_MAX);
-            return CMD_DONE;
-        }
-        if (index && !add_options_check(call->reply, &m->options, index))
-            return CMD_DONE;
-        if (!all_ok(call, m, index, dim))
-            return CMD_DONE;
-        if (index && !room_for_all(m, index))
-            return CMD_BACKLOG;     /* nothing is done yet: the next call looks at everything again */
-        if (!index && !(index = create_for_all(call, m, dim)))
-            return CMD_DONE;
-        resp_array(call->reply, m->n);
-        s = mem_zalloc(sizeof *s);
-        s->uid = vs_index_uid(index);
-        call->state = s;
-        call->state_free = mem_free;
-    } else if (!index || vs_index_uid(index) != s->uid) {
-        index = NULL;
+    if (m->n > ATOMIC_ENTRIES_MAX || (uint64_t)m->n * dim > ATOMIC_COMPONENTS_MAX) {
+        resp_error(call->reply, "ERR ATOMIC takes at most %d entries and %u components in all", ATOMIC_ENTRIES_MAX,
+                   ATOMIC_COMPONENTS_MAX);
+        return CMD_DONE;
     }
+    if ((index && !add_options_check(call->reply, &m->options, index)) || !all_ok(call, m, index, dim))
+        return CMD_DONE;
+    if (index && !room_for_all(m, index))
+        return CMD_BACKLOG;         /* nothing is done yet: the next call looks at everything again */
+    if (!index && !(index = create_for_all(call, m, dim)))
+        return CMD_DONE;
     bool changed = false;
-    enum cmd_result result = CMD_DONE;
-    for (; s->next < m->n; s->next++) {
-        if (!index) {
-            resp_error(call->reply, "ERR the index was removed while the command ran");
-        } else if (entry_ok(call->reply, m, s->next, index, dim) && !add_entry(call, m, s->next, index, &changed)) {
-            result = CMD_BACKLOG;
-            break;
-        }
-    }
+    resp_array(call->reply, m->n);
+    for (size_t i = 0; i < m->n; i++)
+        if (entry_ok(call->reply, m, i, index, dim))
+            add_entry(call, m, i, index, &changed);
     if (changed)
         args_changed(call, 1);
-    if (index && result == CMD_DONE)
-        args_remove_if_empty(call, 1, index);
-    return result;
+    args_remove_if_empty(call, 1, index);
+    return CMD_DONE;
 }
 
 enum cmd_result vector_madd_vmadd(struct cmd_call *call)

@@ -84,9 +84,7 @@ const struct cmd_spec cmd_vector_specs[] = {
             "With ATOMIC every entry is checked before the first is added: when one cannot be, the command "
             "answers one error that names "
             "it, and nothing is changed. NX and XX then are conditions for all entries. No other command "
-            "runs in between, unless so "
-            "many elements come to wait for linking meanwhile that it has to wait, too. ATOMIC takes at most "
-            "256 entries. "
+            "runs in between. ATOMIC takes at most 256 entries and 262,144 components. "
             "Without it there is no such bound, and other clients' commands run in between.",
         .example = "> VMADD docs FP32 2 a \"\\x00\\x00\\x80?\\x00\\x00\\x00\\x00\" b "
                    "\"\\x00\\x00\\x00\\x00\\x00\\x00\\x80?\" WITHATTRS "

@@ -309,7 +309,7 @@ enum vs_status partition_add(struct partition *p, const struct vs_element *e, en
         return same;
     }
     size_t max = p->store->options.link_backlog_max ? p->store->options.link_backlog_max : BACKLOG_AUTO;
-    if (graph_backlog(p->graph) >= max)
+    if (!e->past_backlog && graph_backlog(p->graph) >= max)
         return VS_BACKLOG;
     enum vs_status status = add_record(p, e, hash, exists, old);
     if (status == VS_OK)

@@ -298,7 +298,7 @@ static void test_vmadd_atomic(void **state)
     }
     argv[4 + 2 * 257] = "ATOMIC";
     redisReply *r = reply_argv(c, 4 + 2 * 257 + 1, argv, NULL);
-    assert_string_equal(r->str, "ERR ATOMIC takes at most 256 entries and 1048576 components in all");
+    assert_string_equal(r->str, "ERR ATOMIC takes at most 256 entries and 262144 components in all");
     freeReplyObject(r);
     redisFree(c);
     both_stop(&b);
