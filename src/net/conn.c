@@ -39,6 +39,16 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 static void close_now(struct net_conn *c);
 
+static void apply_limits(struct net_conn *c)
+{
+    if (!c->limits_wait)
+        return;
+    c->limits_wait = false;
+    c->in.limits = c->limits;
+    c->in.query_max = c->query_max;
+    c->in.authenticated = c->authenticated;
+}
+
 /* What the io-thread has to say. */
 static void on_post(struct net_post *post)
 {
@@ -58,8 +68,10 @@ static void on_post(struct net_post *post)
             close_now(c);
         return;
     }
-    if (bits & LOOP_INPUT)
+    if (bits & LOOP_INPUT) {
         c->input_away = false;
+        apply_limits(c);
+    }
     net_conn_ready(c);
 }
 
@@ -85,8 +97,6 @@ struct net_conn *net_conn_new(struct net *n, int fd)
             c->reading = event_add(c->read_ev, NULL) == 0;
         if (!c->reading || !c->write_ev)
             c->broken = true;
-    } else {
-        c->input_away = true;
     }
     return c;
 }
@@ -166,9 +176,12 @@ const char *net_conn_error(const struct net_conn *c)
 
 void net_conn_set_limits(struct net_conn *c, const struct resp_limits *limits, size_t query_max, bool authenticated)
 {
-    c->in.limits = *limits;
-    c->in.query_max = query_max;
-    c->in.authenticated = authenticated;
+    c->limits = *limits;
+    c->query_max = query_max;
+    c->authenticated = authenticated;
+    c->limits_wait = true;
+    if (!c->input_away)
+        apply_limits(c);
 }
 
 enum net_got net_conn_next(struct net_conn *c, const struct resp_arg **argv, size_t *argc)

@@ -113,8 +113,10 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
         struct net_conn *c = net_conn_new(n, s);
         describe(c, l);
         bool welcome = n->options.open(n->options.arg, c);
-        if (c->io)
+        if (c->io) {
+            c->input_away = true;
             net_io_tell(c, IO_OPEN);
+        }
         if (!welcome)
             net_conn_close_flushed(c);
     }

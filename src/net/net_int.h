@@ -67,6 +67,10 @@ struct net_conn {
     TAILQ_ENTRY(net_conn) ready_link;
     TAILQ_ENTRY(net_conn) flush_link;
     bool in_ready, in_flush, readable, paused, reading, writing, broken, closing, closed, input_away;
+    bool limits_wait;          /* `limits` go into the input when the loop has it again */
+    struct resp_limits limits;
+    size_t query_max;
+    bool authenticated;
     struct buf out;            /* appended to by the server */
     size_t out_sent;           /* of it, when the chain is empty */
     struct event *read_ev, *write_ev;  /* on the loop's or the io-thread's base */

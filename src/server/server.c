@@ -66,6 +66,7 @@ static void tick(void *arg)
     struct mem_stats memory;
     s->now_ms = clock_wall_ms();
     clients_cron(s);
+    clients_resume(s, CLIENT_WAITS_BACKLOG); /* should no worker have anything to say */
     census_run(&s->census, s->store, clock_mono_ns() + CENSUS_NS);
     if (++s->ticks % 10 == 0)
         mem_stats_read(&memory); /* notes the peak */
@@ -87,9 +88,12 @@ static void on_signal(void *arg, int signum)
     s->shutdown = SHUTDOWN_ASKED;
 }
 
+/* Called by workers. */
 static void wake(void *arg)
 {
-    net_wake(((struct server *)arg)->net);
+    struct server *s = arg;
+    atomic_store_explicit(&s->engine_woke, true, memory_order_release);
+    net_wake(s->net);
 }
 
 bool server_open(struct server *s, struct buf *error)

@@ -11,6 +11,7 @@
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,7 @@ struct server {
     /* of this turn */
     uint64_t now_ms, now_ns, turn_end_ns;
     enum server_shutdown shutdown;
+    atomic_bool engine_woke;      /* a worker has something for vs_poll: it may make room in a backlog */
     bool poll_again;              /* vs_poll stopped for its budget */
     bool more;                    /* so did something else */
     uint64_t cpu_ns;              /* the thread's CPU clock at the end of the last turn */

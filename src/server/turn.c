@@ -51,8 +51,11 @@ void server_turn(struct server *s)
     at[STAT_WORK] = clock_mono_ns();
     work(s);
     at[STAT_ENGINE] = clock_mono_ns();
+    /* A client that waits for the backlog tries again when the engine has moved, not in every turn: the loop shall sleep meanwhile. */
+    bool moved = s->poll_again | atomic_exchange_explicit(&s->engine_woke, false, memory_order_acquire);
     s->poll_again = vs_poll(s->store, ENGINE_BUDGET_US);
-    clients_resume(s, CLIENT_WAITS_BACKLOG);
+    if (moved)
+        clients_resume(s, CLIENT_WAITS_BACKLOG);
     clients_resume(s, CLIENT_WAITS_OUTPUT);
     at[STAT_FLUSH] = clock_mono_ns();
     more |= net_run_posts(s->net, at[STAT_FLUSH] + budget / 4);
