@@ -352,6 +352,11 @@ static void test_sigterm_under_load(void **state)
             raw_puts(fd[i], text);
         }
     }
+    /* Limits that io-threads read change meanwhile. */
+    redisContext *c = server_connect(s);
+    reply_status(c, "OK", "CONFIG SET proto-max-bulk-len 256mb client-query-buffer-limit 512mb");
+    reply_status(c, "OK", "CONFIG SET requirepass x");
+    redisFree(c);
     kill(server_pid(s), SIGTERM);
     assert_int_equal(server_wait_exit(s, 20000), 0);
     assert_int_not_equal(access(path, F_OK), 0);
