@@ -1,4 +1,5 @@
-/* The server program: the only file that knows every layer. It gathers the commands that the layers register, and hands
+/* The server program: the only file that knows every layer. It gathers the commands that the
+ * layers register, and hands
  * the process to boot. */
 #include "cmd/command.h"
 #include "server/boot.h"

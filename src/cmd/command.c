@@ -1,4 +1,5 @@
-/* The table of commands: a sorted array for listings, an open-addressing index for lookups, and a dense number for every row that can
+/* The table of commands: a sorted array for listings, an open-addressing index for lookups, and a
+ * dense number for every row that can
  * run (subcommands included), so that statistics are arrays. Filled at start, then read only. */
 #include "cmd/command.h"
 
@@ -10,18 +11,18 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-#define NAME_MAX_LEN 64
-#define ERROR_ARGS_MAX 128    /* bytes of arguments quoted in the error about an unknown command */
+#define NAME_MAX_LEN   64
+#define ERROR_ARGS_MAX 128 /* bytes of arguments quoted in the error about an unknown command */
 
 struct cmd_table {
     const struct cmd_spec **sorted;
     size_t n, cap;
-    uint32_t *index;           /* of names: position in sorted + 1 */
-    size_t index_size;         /* a power of two */
-    const struct cmd_spec **rows;   /* by cmd_id */
+    uint32_t *index;              /* of names: position in sorted + 1 */
+    size_t index_size;            /* a power of two */
+    const struct cmd_spec **rows; /* by cmd_id */
     const struct cmd_spec **parents;
     size_t rows_n, rows_cap;
-    uint32_t *ids;             /* of addresses: id + 1 */
+    uint32_t *ids; /* of addresses: id + 1 */
     size_t ids_size;
 };
 
@@ -176,7 +177,8 @@ size_t cmd_full_name(const struct cmd_table *t, const struct cmd_spec *spec, cha
 {
     const struct cmd_spec *parent;
     cmd_row(t, cmd_id(t, spec), &parent);
-    int n = parent ? snprintf(out, size, "%s|%s", parent->name, spec->name) : snprintf(out, size, "%s", spec->name);
+    int n = parent ? snprintf(out, size, "%s|%s", parent->name, spec->name)
+                   : snprintf(out, size, "%s", spec->name);
     return (size_t)n < size ? (size_t)n : size - 1;
 }
 
@@ -191,19 +193,23 @@ static void unknown_command(const struct resp_arg *argv, size_t argc, struct res
 {
     struct buf args = {0};
     for (size_t i = 1; i < argc && args.len < ERROR_ARGS_MAX; i++)
-        buf_printf(&args, "'%.*s' ", shown(argv[i].len < ERROR_ARGS_MAX - args.len ? argv[i].len : ERROR_ARGS_MAX - args.len),
+        buf_printf(&args, "'%.*s' ",
+                   shown(argv[i].len < ERROR_ARGS_MAX - args.len ? argv[i].len
+                                                                 : ERROR_ARGS_MAX - args.len),
                    argv[i].data);
-    resp_error(w, "ERR unknown command '%.*s', with args beginning with: %.*s", shown(argv[0].len), argv[0].data,
-               (int)args.len, args.len ? args.data : "");
+    resp_error(w, "ERR unknown command '%.*s', with args beginning with: %.*s", shown(argv[0].len),
+               argv[0].data, (int)args.len, args.len ? args.data : "");
     buf_release(&args);
 }
 
-static void unknown_subcommand(const struct cmd_spec *parent, const struct resp_arg *sub, struct resp_writer *w)
+static void unknown_subcommand(const struct cmd_spec *parent, const struct resp_arg *sub,
+                               struct resp_writer *w)
 {
     char upper[NAME_MAX_LEN];
     size_t n = 0;
     for (; parent->name[n] && n < sizeof(upper) - 1; n++)
-        upper[n] = (char)(parent->name[n] >= 'a' && parent->name[n] <= 'z' ? parent->name[n] - 32 : parent->name[n]);
+        upper[n] = (char)(parent->name[n] >= 'a' && parent->name[n] <= 'z' ? parent->name[n] - 32
+                                                                           : parent->name[n]);
     upper[n] = 0;
     resp_error(w, "ERR unknown subcommand '%.*s'. Try %s HELP.", shown(sub->len), sub->data, upper);
 }
@@ -213,8 +219,8 @@ static bool arity_fits(const struct cmd_spec *spec, size_t argc)
     return spec->arity >= 0 ? argc == (size_t)spec->arity : argc >= (size_t)-spec->arity;
 }
 
-const struct cmd_spec *cmd_resolve(const struct cmd_table *t, const struct resp_arg *argv, size_t argc,
-                                   struct resp_writer *w)
+const struct cmd_spec *cmd_resolve(const struct cmd_table *t, const struct resp_arg *argv,
+                                   size_t argc, struct resp_writer *w)
 {
     const struct cmd_spec *spec = cmd_find(t, argv[0].data, argv[0].len);
     if (!spec) {
@@ -231,7 +237,8 @@ const struct cmd_spec *cmd_resolve(const struct cmd_table *t, const struct resp_
         }
     }
     if (!arity_fits(spec, argc) || !spec->handler) {
-        resp_error(w, "ERR wrong number of arguments for '%s%s%s' command", parent ? parent->name : "", parent ? "|" : "", spec->name);
+        resp_error(w, "ERR wrong number of arguments for '%s%s%s' command",
+                   parent ? parent->name : "", parent ? "|" : "", spec->name);
         return NULL;
     }
     return spec;

@@ -85,7 +85,10 @@ struct net_conn *net_conn_new(struct net *n, int fd)
     c->in.read_size = NET_READ_MIN;
     c->in.end = NET_NONE;
     c->in.query_max = SIZE_MAX;
-    c->in.limits = (struct resp_limits){.bulk_max = 512u << 20, .inline_max = 64 * 1024, .args_max = 1024 * 1024, .unauth_bulk_max = 16 * 1024};
+    c->in.limits = (struct resp_limits){.bulk_max = 512u << 20,
+                                        .inline_max = 64 * 1024,
+                                        .args_max = 1024 * 1024,
+                                        .unauth_bulk_max = 16 * 1024};
     if (n->io_n)
         c->io = n->io[n->io_next++ % n->io_n];
     TAILQ_INSERT_TAIL(&n->open, c, link);
@@ -174,7 +177,8 @@ const char *net_conn_error(const struct net_conn *c)
 
 /* ---- input ---- */
 
-void net_conn_set_limits(struct net_conn *c, const struct resp_limits *limits, size_t query_max, bool authenticated)
+void net_conn_set_limits(struct net_conn *c, const struct resp_limits *limits, size_t query_max,
+                         bool authenticated)
 {
     c->limits = *limits;
     c->query_max = query_max;
@@ -265,7 +269,8 @@ static void seal(struct net_conn *c)
     if (c->out.len == c->out_sent)
         return;
     size_t len = c->out.len - c->out_sent;
-    /* A buffer that grew by doubling may be half empty; what waits for a slow client should be what it is owed. */
+    /* A buffer that grew by doubling may be half empty; what waits for a slow client should be
+     * what it is owed. */
     if (c->out.cap - c->out.len > NET_BLOCK) {
         char *data = mem_try_realloc(c->out.data, c->out.len);
         if (data) {
@@ -286,7 +291,8 @@ static void seal(struct net_conn *c)
         return;
     }
     b->next = atomic_load_explicit(&c->outbox, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&c->outbox, &b->next, b, memory_order_release, memory_order_relaxed))
+    while (!atomic_compare_exchange_weak_explicit(&c->outbox, &b->next, b, memory_order_release,
+                                                  memory_order_relaxed))
         ;
 }
 
@@ -325,7 +331,8 @@ void net_conn_discard_output(struct net_conn *c)
         net_chain_drop(c, true);
 }
 
-/* Writes the open buffer where it stands, without making a block of it; false when the socket failed. */
+/* Writes the open buffer where it stands, without making a block of it; false when the socket
+ * failed. */
 static bool write_open(struct net_conn *c)
 {
     struct net_block one = {.data = c->out, .sent = c->out_sent};
@@ -387,7 +394,8 @@ static void flush_one(struct net_conn *c)
 bool net_flush(struct net *n, uint64_t deadline_ns)
 {
     struct net_conn *c;
-    /* A connection that cannot write all of it leaves the list and waits for its socket: the loop ends. */
+    /* A connection that cannot write all of it leaves the list and waits for its socket: the loop
+     * ends. */
     while ((c = TAILQ_FIRST(&n->flush))) {
         TAILQ_REMOVE(&n->flush, c, flush_link);
         c->in_flush = false;
@@ -464,7 +472,8 @@ void net_conn_memory(const struct net_conn *c, struct net_conn_memory *out)
         const struct net_input *in = &c->in;
         out->query = in->len - in->start;
         out->query_free = in->cap - in->len + in->start;
-        out->input_bytes += in->args_cap * sizeof(*in->args) + in->reader.argv_cap * sizeof(struct resp_arg);
+        out->input_bytes +=
+            in->args_cap * sizeof(*in->args) + in->reader.argv_cap * sizeof(struct resp_arg);
     } else {
         out->query_free = out->input_bytes;
     }

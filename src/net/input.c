@@ -1,8 +1,11 @@
-/* The input half of a connection: its buffer, reading into it, and taking commands out of it. Run by whoever owns the
+/* The input half of a connection: its buffer, reading into it, and taking commands out of it. Run
+ * by whoever owns the
  * input (see net.h).
  *
- * The buffer grows with what has arrived, never with what a header announced: by doubling, up to NET_MAP_MIN on the heap; beyond that it is
- * a mapping of its own, which mremap() grows without copying and whose pages cost nothing before they are written. A read takes
+ * The buffer grows with what has arrived, never with what a header announced: by doubling, up to
+ * NET_MAP_MIN on the heap; beyond that it is
+ * a mapping of its own, which mremap() grows without copying and whose pages cost nothing before
+ * they are written. A read takes
  * at most NET_READ_MAX bytes, so that one connection's flood costs a turn little. */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +16,7 @@
 #include "net/net_int.h"
 
 #define MAP_ROUND ((size_t)64 * 1024)
-#define ARGS_KEEP 1024        /* arguments of a batch that are kept room for */
+#define ARGS_KEEP 1024 /* arguments of a batch that are kept room for */
 
 static void account(struct net_conn *c, size_t cap)
 {
@@ -34,7 +37,8 @@ static bool grow_mapped(struct net_conn *c, size_t cap)
         if (data == MAP_FAILED)
             return false;
     } else {
-        data = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        data = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
         if (data == MAP_FAILED)
             return false;
         if (in->len)
@@ -87,7 +91,8 @@ bool net_input_fill(struct net_conn *c)
     }
     size_t room = in->cap - in->len < NET_READ_MAX ? in->cap - in->len : NET_READ_MAX;
     ssize_t n = read(c->fd, in->data + in->len, room);
-    atomic_fetch_add_explicit(c->io ? &c->net->count.io_reads : &c->net->count.reads, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(c->io ? &c->net->count.io_reads : &c->net->count.reads, 1,
+                              memory_order_relaxed);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (n <= 0) {
@@ -109,15 +114,14 @@ static enum net_got parse(struct net_input *in)
     if (in->end == NET_TOO_BIG || in->end == NET_PROTOCOL)
         return in->end;
     size_t used;
-    switch (resp_read(&in->reader, in->data + in->start, in->len - in->start, &in->limits, in->authenticated, &used)) {
+    switch (resp_read(&in->reader, in->data + in->start, in->len - in->start, &in->limits,
+                      in->authenticated, &used)) {
     case RESP_COMMAND:
         in->start += used;
         in->reader.need = 0;
         return NET_COMMAND;
-    case RESP_ERROR:
-        return in->end = NET_PROTOCOL;
-    case RESP_MORE:
-        break;
+    case RESP_ERROR: return in->end = NET_PROTOCOL;
+    case RESP_MORE: break;
     }
     return in->end;
 }
@@ -142,7 +146,8 @@ enum net_got net_input_next(struct net_conn *c, const struct resp_arg **argv, si
     return got;
 }
 
-/* False when there is no memory for it; the command then goes as the last of the batch, by its own array. */
+/* False when there is no memory for it; the command then goes as the last of the batch, by its own
+ * array. */
 static bool keep_args(struct net_input *in, const struct resp_arg *argv, size_t argc)
 {
     if (in->args_n + argc > in->args_cap) {
@@ -178,8 +183,10 @@ void net_input_ahead(struct net_conn *c)
             return;
         }
         in->ahead[in->ahead_n++] = r->argc;
-        /* Arguments that are not slices of the buffer stand only until the next command is parsed. */
-        if (r->argv[0].data < in->data || r->argv[0].data >= in->data + in->len || !in->authenticated)
+        /* Arguments that are not slices of the buffer stand only until the next command is parsed.
+         * */
+        if (r->argv[0].data < in->data || r->argv[0].data >= in->data + in->len ||
+            !in->authenticated)
             return;
     }
 }

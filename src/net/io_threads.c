@@ -1,8 +1,11 @@
-/* io-threads: each has an event loop of its own over its share of the connections, reads, parses batches of commands,
+/* io-threads: each has an event loop of its own over its share of the connections, reads, parses
+ * batches of commands,
  * and writes what the loop appended. It never runs a command.
  *
- * Loop to io-thread: bits in conn->to_io; whoever sets the first bit puts the connection on the thread's stack. The thread takes the whole
- * stack, then each connection's bits, so a connection is on it at most once. Io-thread to loop: the same with conn->to_loop and net_post.
+ * Loop to io-thread: bits in conn->to_io; whoever sets the first bit puts the connection on the
+ * thread's stack. The thread takes the whole
+ * stack, then each connection's bits, so a connection is on it at most once. Io-thread to loop:
+ * the same with conn->to_loop and net_post.
  * After LOOP_CLOSED the thread never touches the connection again. */
 #include <pthread.h>
 #include <signal.h>
@@ -28,7 +31,8 @@ void net_io_tell(struct net_conn *c, unsigned bits)
     if (atomic_fetch_or_explicit(&c->to_io, bits, memory_order_acq_rel) != 0)
         return;
     c->io_next = atomic_load_explicit(&io->inbox, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&io->inbox, &c->io_next, c, memory_order_seq_cst, memory_order_relaxed))
+    while (!atomic_compare_exchange_weak_explicit(&io->inbox, &c->io_next, c, memory_order_seq_cst,
+                                                  memory_order_relaxed))
         ;
     if (atomic_load(&io->sleeping) && atomic_exchange(&io->sleeping, false)) {
         uint64_t one = 1;
@@ -74,7 +78,8 @@ static void io_close(struct net_conn *c)
 
 static void take_outbox(struct net_conn *c)
 {
-    struct net_block *b = atomic_exchange_explicit(&c->outbox, NULL, memory_order_acquire), *in_order = NULL;
+    struct net_block *b = atomic_exchange_explicit(&c->outbox, NULL, memory_order_acquire),
+                     *in_order = NULL;
     while (b) {
         struct net_block *next = b->next;
         b->next = in_order;
@@ -222,7 +227,8 @@ static struct net_io *io_new(unsigned number)
     sigdelset(&all, SIGILL);
     sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    bool ok = io->wake_ev && event_add(io->wake_ev, NULL) == 0 && pthread_create(&io->thread, NULL, io_main, io) == 0;
+    bool ok = io->wake_ev && event_add(io->wake_ev, NULL) == 0 &&
+              pthread_create(&io->thread, NULL, io_main, io) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!ok) {
         io_free(io);

@@ -1,4 +1,5 @@
-/* Listeners: TCP of both families and a unix socket. Accepting is bounded per turn; when the process has run out of
+/* Listeners: TCP of both families and a unix socket. Accepting is bounded per turn; when the
+ * process has run out of
  * descriptors it rests for a tenth of a second instead of being called again at once. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,7 +32,8 @@ static void address_text(const struct sockaddr_storage *sa, char out[NET_ADDRESS
         inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
         snprintf(out, NET_ADDRESS_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
         const unsigned char *mapped = in6->sin6_addr.s6_addr + 12;
-        *local = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) || (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && mapped[0] == 127);
+        *local = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
+                 (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && mapped[0] == 127);
     }
 }
 
@@ -142,7 +144,8 @@ static void list_free(struct net_listener *list, const struct net_listener *kept
         struct net_listener *next = list->next;
         bool taken_over = false;
         for (const struct net_listener *k = kept; k; k = k->next)
-            taken_over |= k->unix_path && list->unix_path && strcmp(k->unix_path, list->unix_path) == 0;
+            taken_over |=
+                k->unix_path && list->unix_path && strcmp(k->unix_path, list->unix_path) == 0;
         listener_free(list, !taken_over);
         list = next;
     }
@@ -184,7 +187,10 @@ static int listen_tcp(struct net *n, const char *host, unsigned port, int backlo
         snprintf(listener_new(n, same, tail)->address, NET_ADDRESS_MAX, "%s", where);
         return 1;
     }
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE},
+                    *list;
     int failed = getaddrinfo(real, service, &hints, &list);
     if (failed) {
         buf_reset(error);
@@ -215,7 +221,8 @@ static int listen_tcp(struct net *n, const char *host, unsigned port, int backlo
         return 1;
     }
     say(error, "cannot listen on", where, err);
-    bool absent = err == EADDRNOTAVAIL || err == EAFNOSUPPORT || err == EPROTONOSUPPORT || err == ENOPROTOOPT;
+    bool absent =
+        err == EADDRNOTAVAIL || err == EAFNOSUPPORT || err == EPROTONOSUPPORT || err == ENOPROTOOPT;
     return optional && absent ? 0 : -1;
 }
 
@@ -227,7 +234,8 @@ static bool add_unix(struct net *n, int fd, const char *path, struct net_listene
     return true;
 }
 
-static bool listen_unix(struct net *n, const struct net_listen_options *o, struct net_listener ***tail, struct buf *error)
+static bool listen_unix(struct net *n, const struct net_listen_options *o,
+                        struct net_listener ***tail, struct buf *error)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     struct stat st;
@@ -237,15 +245,17 @@ static bool listen_unix(struct net *n, const struct net_listen_options *o, struc
     }
     strcpy(sa.sun_path, o->unix_path);
     for (const struct net_listener *l = n->listeners; l; l = l->next) {
-        int same = l->unix_path && strcmp(l->unix_path, o->unix_path) == 0 ? fcntl(l->fd, F_DUPFD_CLOEXEC, 0) : -1;
+        int same = l->unix_path && strcmp(l->unix_path, o->unix_path) == 0
+                       ? fcntl(l->fd, F_DUPFD_CLOEXEC, 0)
+                       : -1;
         if (same >= 0)
             return add_unix(n, same, o->unix_path, tail);
     }
     if (lstat(o->unix_path, &st) == 0 && S_ISSOCK(st.st_mode))
         unlink(o->unix_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(fd, o->backlog) != 0 ||
-        (o->unix_mode && chmod(o->unix_path, o->unix_mode) != 0)) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
+        listen(fd, o->backlog) != 0 || (o->unix_mode && chmod(o->unix_path, o->unix_mode) != 0)) {
         say(error, "cannot listen on unix socket", o->unix_path, errno);
         if (fd >= 0)
             close(fd);
@@ -254,7 +264,8 @@ static bool listen_unix(struct net *n, const struct net_listen_options *o, struc
     return add_unix(n, fd, o->unix_path, tail);
 }
 
-static bool listen_all(struct net *n, const struct net_listen_options *o, struct net_listener **list, struct buf *error)
+static bool listen_all(struct net *n, const struct net_listen_options *o,
+                       struct net_listener **list, struct buf *error)
 {
     static char all4[] = "*", all6[] = "-::*";
     char *const everywhere[] = {all4, all6};

@@ -1,7 +1,9 @@
 /* The loop: events, timers, signals, and work posted by other threads.
  *
- * SLEEPING. Before it sleeps the loop says so in `sleeping`, then looks once more for posts and wakes; a poster publishes, then looks whether
- * the loop sleeps. Both orders are sequentially consistent, so one of them sees the other, and the eventfd is written only for a
+ * SLEEPING. Before it sleeps the loop says so in `sleeping`, then looks once more for posts and
+ * wakes; a poster publishes, then looks whether
+ * the loop sleeps. Both orders are sequentially consistent, so one of them sees the other, and the
+ * eventfd is written only for a
  * loop that really sleeps: under load a hand-over costs one compare-and-swap. */
 #include "net/net.h"
 
@@ -97,11 +99,13 @@ void net_free(struct net *n)
 void net_poll(struct net *n, int64_t timeout_us)
 {
     n->accepted_now = 0;
-    /* ONCE, too: without it libevent polls again until nothing is ready, and what is ready here stays so until the server has read it. */
+    /* ONCE, too: without it libevent polls again until nothing is ready, and what is ready here
+     * stays so until the server has read it. */
     int flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
     if (timeout_us != 0) {
         atomic_store(&n->sleeping, true);
-        if (!atomic_load(&n->posts) && !n->run_head && !atomic_load(&n->woken) && TAILQ_EMPTY(&n->dying))
+        if (!atomic_load(&n->posts) && !n->run_head && !atomic_load(&n->woken) &&
+            TAILQ_EMPTY(&n->dying))
             flags = EVLOOP_ONCE;
     }
     if (flags == EVLOOP_ONCE && timeout_us > 0) {
@@ -141,7 +145,8 @@ void net_wake(struct net *n)
 void net_post(struct net *n, struct net_post *post)
 {
     post->next = atomic_load_explicit(&n->posts, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&n->posts, &post->next, post, memory_order_seq_cst, memory_order_relaxed))
+    while (!atomic_compare_exchange_weak_explicit(&n->posts, &post->next, post,
+                                                  memory_order_seq_cst, memory_order_relaxed))
         ;
     rouse(n);
 }

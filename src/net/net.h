@@ -1,21 +1,29 @@
-/* The network: a libevent loop, listeners, connections and io-threads. Nothing above this layer knows libevent.
+/* The network: a libevent loop, listeners, connections and io-threads. Nothing above this layer
+ * knows libevent.
  *
  * A TURN of the loop, as the server drives it:
  *
- *   net_poll         sleeps if it may; callbacks only mark connections ready and collect posts of other threads
- *   net_take_ready   the server works through the ready connections: net_conn_next, execute, write to net_conn_out
+ *   net_poll         sleeps if it may; callbacks only mark connections ready and collect posts of
+ * other threads
+ *   net_take_ready   the server works through the ready connections: net_conn_next, execute, write
+ * to net_conn_out
  *   net_run_posts    what other threads have finished
  *   net_flush        one write() a connection
  *
- * A CONNECTION has two halves. Its input (buffer, RESP reader, commands parsed ahead) has one owner at a time; its output
- * is a chain of blocks that the loop appends to. With io-threads off the loop owns both and reads, parses and writes when the server asks.
+ * A CONNECTION has two halves. Its input (buffer, RESP reader, commands parsed ahead) has one
+ * owner at a time; its output
+ * is a chain of blocks that the loop appends to. With io-threads off the loop owns both and reads,
+ * parses and writes when the server asks.
  * With io-threads the input travels:
  *
- *        io-thread: wait, read, parse a batch  --post-->  loop: net_conn_next .. until it is empty  --mailbox-->  io-thread
+ *        io-thread: wait, read, parse a batch  --post-->  loop: net_conn_next .. until it is empty
+ *  --mailbox-->  io-thread
  *        loop: sealed blocks  --outbox, mailbox-->  io-thread: writev until empty
  *
- * so that no lock is taken and no argument is copied: arguments are slices of the input buffer, which nobody moves while
- * the loop owns it. Rejected: the barrier of Redis 6 (all threads wait for the slowest), and a socket read by
+ * so that no lock is taken and no argument is copied: arguments are slices of the input buffer,
+ * which nobody moves while
+ * the loop owns it. Rejected: the barrier of Redis 6 (all threads wait for the slowest), and a
+ * socket read by
  * several threads in turn without ownership (nothing could be checked by ThreadSanitizer).
  *
  * Everything here is called by the loop's thread, except net_post and net_wake (any thread). */
@@ -33,9 +41,15 @@ struct net;
 struct net_conn;
 
 struct net_options {
-    unsigned io_threads;                               /* 1 (or 0): none, the loop does it all */
-    bool (*open)(void *arg, struct net_conn *conn);    /* a connection came in; false: it is refused, what was written to it is sent */
-    void (*gone)(void *arg, struct net_conn *conn);    /* after net_conn_close: nothing refers to it any more; it is freed on return */
+    unsigned io_threads; /* 1 (or 0): none, the loop does it all */
+    bool (*open)(
+        void *arg,
+        struct net_conn
+            *conn); /* a connection came in; false: it is refused, what was written to it is sent */
+    void (*gone)(
+        void *arg,
+        struct net_conn
+            *conn); /* after net_conn_close: nothing refers to it any more; it is freed on return */
     void *arg;
 };
 
@@ -48,16 +62,19 @@ void net_free(struct net *n);
 
 /* ---- the loop ---- */
 
-/* Collects events. `timeout_us` 0: without sleeping; negative: until something happens; else at most so long. */
+/* Collects events. `timeout_us` 0: without sleeping; negative: until something happens; else at
+ * most so long. */
 void net_poll(struct net *n, int64_t timeout_us);
 /* The next ready connection, or NULL. It leaves the queue. */
 struct net_conn *net_take_ready(struct net *n);
 size_t net_ready_count(const struct net *n);
-/* Writes what was appended; connections whose socket is full go on when it has room. True when it stopped at `deadline_ns` (of
+/* Writes what was appended; connections whose socket is full go on when it has room. True when it
+ * stopped at `deadline_ns` (of
  * clock_mono_ns, at least one was written to) with some left. */
 bool net_flush(struct net *n, uint64_t deadline_ns);
 
-/* Work for the loop from any thread: `run` is called by net_run_posts, in order of posting. Wakes the loop when it sleeps. */
+/* Work for the loop from any thread: `run` is called by net_run_posts, in order of posting. Wakes
+ * the loop when it sleeps. */
 struct net_post {
     struct net_post *next;
     void (*run)(struct net_post *post);
@@ -78,18 +95,23 @@ bool net_on_signal(struct net *n, int signum, void (*fn)(void *arg, int signum),
 /* ---- listeners (listen.c) ---- */
 
 struct net_listen_options {
-    char *const *bind;              /* addresses: "127.0.0.1", "::1", "*" (all of IPv4), "::*" (all of IPv6); a leading "-": skipped when not there */
-    size_t bind_n;                  /* 0: all of IPv4 and IPv6 */
-    unsigned port;                  /* 0: no TCP */
+    char *const *
+        /* addresses: "127.0.0.1", "::1", "*" (all of IPv4), "::*" (all of IPv6); a leading "-":
+         * skipped when not there */
+        bind;
+    size_t bind_n; /* 0: all of IPv4 and IPv6 */
+    unsigned port; /* 0: no TCP */
     int backlog;
-    const char *unix_path;          /* NULL or "": none. An old socket file of this name is replaced */
-    unsigned unix_mode;             /* 0: as the umask has it */
-    unsigned keepalive_s;           /* 0: off */
+    const char *unix_path; /* NULL or "": none. An old socket file of this name is replaced */
+    unsigned unix_mode;    /* 0: as the umask has it */
+    unsigned keepalive_s;  /* 0: off */
 };
-/* Opens them all, then closes those that were open before; on failure these stay, and `error` says why. */
+/* Opens them all, then closes those that were open before; on failure these stay, and `error` says
+ * why. */
 bool net_listen(struct net *n, const struct net_listen_options *options, struct buf *error);
-void net_unlisten(struct net *n);    /* stops accepting; removes the unix socket's file */
-void net_set_keepalive(struct net *n, unsigned keepalive_s);   /* of connections accepted from now on */
+void net_unlisten(struct net *n); /* stops accepting; removes the unix socket's file */
+void net_set_keepalive(struct net *n,
+                       unsigned keepalive_s); /* of connections accepted from now on */
 /* The bound addresses for a log, one call a listener. */
 void net_listeners(const struct net *n, void (*each)(void *arg, const char *address), void *arg);
 
@@ -100,20 +122,22 @@ void net_listeners(const struct net *n, void (*each)(void *arg, const char *addr
 void net_conn_set_user(struct net_conn *c, void *user);
 void *net_conn_user(const struct net_conn *c);
 int net_conn_fd(const struct net_conn *c);
-const char *net_conn_peer(const struct net_conn *c);      /* "127.0.0.1:50000", "[::1]:50000", "/path:0" */
+const char *net_conn_peer(
+    const struct net_conn *c); /* "127.0.0.1:50000", "[::1]:50000", "/path:0" */
 const char *net_conn_local(const struct net_conn *c);
 bool net_conn_is_unix(const struct net_conn *c);
-bool net_conn_is_local(const struct net_conn *c);         /* a unix socket or a loopback peer */
+bool net_conn_is_local(const struct net_conn *c); /* a unix socket or a loopback peer */
 
 /* Limits for the input from its next command on. */
-void net_conn_set_limits(struct net_conn *c, const struct resp_limits *limits, size_t query_max, bool authenticated);
+void net_conn_set_limits(struct net_conn *c, const struct resp_limits *limits, size_t query_max,
+                         bool authenticated);
 
 enum net_got {
-    NET_COMMAND,    /* argv, argc stand until the next net_conn_next */
-    NET_NONE,       /* nothing now; the connection becomes ready by itself when there is */
-    NET_EOF,        /* the peer has gone, or the socket failed: close it */
-    NET_PROTOCOL,   /* net_conn_error is the line to send; then close */
-    NET_TOO_BIG     /* more than query_max unparsed bytes: close */
+    NET_COMMAND,  /* argv, argc stand until the next net_conn_next */
+    NET_NONE,     /* nothing now; the connection becomes ready by itself when there is */
+    NET_EOF,      /* the peer has gone, or the socket failed: close it */
+    NET_PROTOCOL, /* net_conn_error is the line to send; then close */
+    NET_TOO_BIG   /* more than query_max unparsed bytes: close */
 };
 enum net_got net_conn_next(struct net_conn *c, const struct resp_arg **argv, size_t *argc);
 const char *net_conn_error(const struct net_conn *c);
@@ -121,20 +145,24 @@ const char *net_conn_error(const struct net_conn *c);
 void net_conn_ready(struct net_conn *c);
 /* A paused connection is not read from; what it has sent already can still be taken. */
 void net_conn_pause(struct net_conn *c, bool paused);
-/* Writing failed: everything sent to it is dropped; it should be closed. The connection is made ready when that happens. */
+/* Writing failed: everything sent to it is dropped; it should be closed. The connection is made
+ * ready when that happens. */
 bool net_conn_broken(const struct net_conn *c);
 
-/* The buffer that replies are appended to. What stands there leaves at the next net_flush after net_conn_send. */
+/* The buffer that replies are appended to. What stands there leaves at the next net_flush after
+ * net_conn_send. */
 struct buf *net_conn_out(struct net_conn *c);
 void net_conn_send(struct net_conn *c);
-/* Moves a long output aside, so that the buffer's growth never copies much: call it between slices of a reply. */
+/* Moves a long output aside, so that the buffer's growth never copies much: call it between slices
+ * of a reply. */
 void net_conn_seal(struct net_conn *c);
 /* Appends a whole buffer, taking its memory where it is large. `b` is empty afterwards. */
 void net_conn_append(struct net_conn *c, struct buf *b);
 size_t net_conn_unsent(const struct net_conn *c);
 /* Drops output that has not been sent. */
 void net_conn_discard_output(struct net_conn *c);
-/* Closes: now, or when the output has left. Nothing is read any more. `gone` is called later, from net_poll or net_free. */
+/* Closes: now, or when the output has left. Nothing is read any more. `gone` is called later, from
+ * net_poll or net_free. */
 void net_conn_close(struct net_conn *c);
 void net_conn_close_flushed(struct net_conn *c);
 bool net_conn_closing(const struct net_conn *c);
@@ -155,11 +183,11 @@ void net_conn_trim(struct net_conn *c);
 
 struct net_stats {
     uint64_t accepted, bytes_in, bytes_out, reads, writes;
-    uint64_t io_reads, io_writes;   /* of them, by io-threads */
-    size_t connections;             /* open now */
+    uint64_t io_reads, io_writes; /* of them, by io-threads */
+    size_t connections;           /* open now */
     size_t io_threads;
-    size_t input_bytes;             /* memory of all inputs */
-    size_t output_bytes;            /* memory of all output chains */
+    size_t input_bytes;  /* memory of all inputs */
+    size_t output_bytes; /* memory of all output chains */
 };
 void net_stats_read(const struct net *n, struct net_stats *out);
 void net_stats_reset(struct net *n);

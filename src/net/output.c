@@ -1,5 +1,7 @@
-/* The output half of a connection: a chain of blocks, written from its head. Run by whoever owns the chain: the loop, or the
- * connection's io-thread. Counters of the chain are atomic because the loop reads them for limits and CLIENT LIST. */
+/* The output half of a connection: a chain of blocks, written from its head. Run by whoever owns
+ * the chain: the loop, or the
+ * connection's io-thread. Counters of the chain are atomic because the loop reads them for limits
+ * and CLIENT LIST. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,7 +11,8 @@
 #include "base/mem.h"
 #include "net/net_int.h"
 
-#define SWEEP_BYTES ((size_t)2 << 20)   /* memory given back in a turn: some 100 us of page table work */
+#define SWEEP_BYTES \
+    ((size_t)2 << 20) /* memory given back in a turn: some 100 us of page table work */
 #define SWEEP_BLOCKS 64
 
 struct net_block *net_block_new(struct buf *take)
@@ -62,7 +65,8 @@ bool net_chain_write(struct net_conn *c)
         return true;
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
     ssize_t wrote = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
-    atomic_fetch_add_explicit(c->io ? &c->net->count.io_writes : &c->net->count.writes, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(c->io ? &c->net->count.io_writes : &c->net->count.writes, 1,
+                              memory_order_relaxed);
     if (wrote < 0)
         return errno == EAGAIN || errno == EINTR || errno == ENOBUFS;
     atomic_fetch_add_explicit(&c->net->count.bytes_out, (uint64_t)wrote, memory_order_relaxed);

@@ -1,6 +1,8 @@
-/* Boot: command line, configuration, the process (user mask, session, files, signals), then the server.
+/* Boot: command line, configuration, the process (user mask, session, files, signals), then the
+ * server.
  *
- * The order matters: configuration before anything it decides; becoming a daemon before any thread or event loop exists, which a
+ * The order matters: configuration before anything it decides; becoming a daemon before any thread
+ * or event loop exists, which a
  * fork would not carry over; the pid file and systemd's READY after the sockets listen. */
 #include "server/boot.h"
 
@@ -27,13 +29,15 @@ static void usage(FILE *out)
           "       vecstore-server --help\n"
           "       vecstore-server --dump-default-config > vecstore.conf\n"
           "\n"
-          "A configuration file of \"-\" is read from standard input. Settings on the command line go after it.\n"
+          "A configuration file of \"-\" is read from standard input. Settings on the command line "
+          "go after it.\n"
           "\n"
           "Examples:\n"
           "       vecstore-server                           (settings' defaults, port 6379)\n"
           "       vecstore-server vecstore.conf\n"
           "       vecstore-server --port 7000 --search-threads 8\n"
-          "       vecstore-server vecstore.conf --loglevel verbose\n", out);
+          "       vecstore-server vecstore.conf --loglevel verbose\n",
+          out);
 }
 
 /* Options that print something and end; the exit status, or -1. */
@@ -42,8 +46,8 @@ static int informational(int argc, char **argv)
     if (argc != 2)
         return -1;
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-v") == 0) {
-        printf("VecStore server v=%s commit=%s malloc=%s bits=%zu redis=%s\n", version_text(), version_commit(),
-               mem_allocator_name(), sizeof(void *) * 8, REDIS_VERSION);
+        printf("VecStore server v=%s commit=%s malloc=%s bits=%zu redis=%s\n", version_text(),
+               version_commit(), mem_allocator_name(), sizeof(void *) * 8, REDIS_VERSION);
         return 0;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
@@ -71,7 +75,8 @@ static bool open_log(const struct config *c)
 {
     if (!*c->logfile || log_open(c->logfile))
         return true;
-    fprintf(stderr, "vecstore-server: cannot open the log file %s: %s\n", c->logfile, strerror(errno));
+    fprintf(stderr, "vecstore-server: cannot open the log file %s: %s\n", c->logfile,
+            strerror(errno));
     return false;
 }
 
@@ -96,7 +101,9 @@ static bool become_daemon(void)
 
 static void write_pidfile(struct server *s)
 {
-    const char *path = *s->config->pidfile ? s->config->pidfile : s->config->daemonize ? "/var/run/vecstore.pid" : "";
+    const char *path = *s->config->pidfile    ? s->config->pidfile
+                       : s->config->daemonize ? "/var/run/vecstore.pid"
+                                              : "";
     if (!*path)
         return;
     FILE *f = fopen(path, "we");
@@ -138,15 +145,19 @@ static void warn_about_system(const struct config *c)
     read_line("/proc/sys/net/core/somaxconn", text, sizeof(text));
     long somaxconn = strtol(text, NULL, 10);
     if (*text && c->port && somaxconn < c->tcp_backlog)
-        log_warning("WARNING: The TCP backlog setting of %lld cannot be enforced because /proc/sys/net/core/somaxconn is set to the "
-                    "lower value of %ld.", c->tcp_backlog, somaxconn);
+        log_warning("WARNING: The TCP backlog setting of %lld cannot be enforced because "
+                    "/proc/sys/net/core/somaxconn is set to the "
+                    "lower value of %ld.",
+                    c->tcp_backlog, somaxconn);
     read_line("/proc/sys/vm/overcommit_memory", text, sizeof(text));
     if (*text && strtol(text, NULL, 10) == 2)
-        log_warning("WARNING: vm.overcommit_memory is 2: large reservations may fail although there is free memory.");
+        log_warning("WARNING: vm.overcommit_memory is 2: large reservations may fail although "
+                    "there is free memory.");
     read_line("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof(text));
     if (strstr(text, "[never]"))
-        log_warning("WARNING: transparent huge pages are off: searches are slower. 'echo madvise > "
-                    "/sys/kernel/mm/transparent_hugepage/enabled' lets VecStore use them where they help.");
+        log_warning(
+            "WARNING: transparent huge pages are off: searches are slower. 'echo madvise > "
+            "/sys/kernel/mm/transparent_hugepage/enabled' lets VecStore use them where they help.");
 }
 
 static void log_address(void *arg, const char *address)
@@ -158,12 +169,13 @@ static void log_address(void *arg, const char *address)
 static void log_start(const struct server *s)
 {
     const struct config *c = s->config;
-    log_notice("VecStore is starting: version %s, commit %s, %zu bits, pid %d", version_text(), version_commit(), sizeof(void *) * 8,
-               (int)getpid());
+    log_notice("VecStore is starting: version %s, commit %s, %zu bits, pid %d", version_text(),
+               version_commit(), sizeof(void *) * 8, (int)getpid());
     if (config_file(c))
         log_notice("Configuration: %s", config_file(c));
     else
-        log_notice("No configuration file: using the defaults and the command line. To use one: vecstore-server /path/to/vecstore.conf");
+        log_notice("No configuration file: using the defaults and the command line. To use one: "
+                   "vecstore-server /path/to/vecstore.conf");
     log_notice("Running standalone, port %lld, %u search threads, %s, %s", c->port, s->workers,
                c->io_threads > 1 ? "io-threads on" : "io-threads off", mem_allocator_name());
 }
@@ -199,6 +211,8 @@ static int serve(struct server *s)
     log_start(s);
     warn_about_system(s->config);
     net_listeners(s->net, log_address, NULL);
+    if (s->config->supervised == CONFIG_SUPERVISED_UPSTART && getenv("UPSTART_JOB"))
+        raise(SIGSTOP); /* upstart waits for it and sends SIGCONT */
     if (s->supervised)
         sd_notify(0, "STATUS=Ready to accept connections\nREADY=1\n");
 
@@ -237,7 +251,8 @@ int boot_run(int argc, char **argv, struct cmd_table *commands)
     program[len > 0 ? len : 0] = 0;
     ignore_signals();
     if (*config->dir && chdir(config->dir) != 0) {
-        fprintf(stderr, "vecstore-server: cannot change to dir %s: %s\n", config->dir, strerror(errno));
+        fprintf(stderr, "vecstore-server: cannot change to dir %s: %s\n", config->dir,
+                strerror(errno));
         status = 1;
         goto out;
     }

@@ -1,4 +1,5 @@
-/* What all indexes hold together: summed up a few keys at a time, so that it never stalls the loop, and shown as of the last
+/* What all indexes hold together: summed up a few keys at a time, so that it never stalls the
+ * loop, and shown as of the last
  * whole pass. Loop thread. */
 #ifndef SERVER_CENSUS_H
 #define SERVER_CENSUS_H
@@ -14,8 +15,8 @@ struct census_sums {
 };
 
 struct census {
-    struct census_sums done;     /* of the last pass */
-    struct census_sums now;      /* of the pass under way */
+    struct census_sums done; /* of the last pass */
+    struct census_sums now;  /* of the pass under way */
     unsigned db;
     uint64_t cursor;
     bool under_way;

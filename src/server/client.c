@@ -8,9 +8,9 @@
 #include "server/stats.h"
 
 #define COMMANDS_PER_VISIT 16   /* then the next client has its turn */
-#define CRON_CLIENTS 64         /* looked at per tick, or a tenth of all */
-#define IDLE_TRIM_MS 2000       /* unused buffers are given back after */
-#define CLOSING_MAX_MS 5000     /* a client that does not read its last reply */
+#define CRON_CLIENTS       64   /* looked at per tick, or a tenth of all */
+#define IDLE_TRIM_MS       2000 /* unused buffers are given back after */
+#define CLOSING_MAX_MS     5000 /* a client that does not read its last reply */
 
 struct clients *clients_new(void)
 {
@@ -53,10 +53,13 @@ void client_apply_limits(struct cmd_client *c)
 {
     const struct config *config = c->server->config;
     struct resp_limits limits = {
-        .bulk_max = (size_t)config->proto_max_bulk_len, .inline_max = 64 * 1024,
-        .args_max = 1024 * 1024, .unauth_bulk_max = 16 * 1024,
+        .bulk_max = (size_t)config->proto_max_bulk_len,
+        .inline_max = 64 * 1024,
+        .args_max = 1024 * 1024,
+        .unauth_bulk_max = 16 * 1024,
     };
-    net_conn_set_limits(c->conn, &limits, (size_t)config->client_query_buffer_limit, c->authenticated);
+    net_conn_set_limits(c->conn, &limits, (size_t)config->client_query_buffer_limit,
+                        c->authenticated);
 }
 
 static bool refuse(struct server *s, struct net_conn *conn, const char *text)
@@ -73,10 +76,12 @@ bool client_open(void *server, struct net_conn *conn)
     if (cs->n >= (size_t)s->config->maxclients)
         return refuse(s, conn, "-ERR max number of clients reached\r\n");
     if (s->config->protected_mode && !*s->config->requirepass && !net_conn_is_local(conn))
-        return refuse(s, conn,
-                      "-DENIED protected mode: no password is set, so only clients of this machine are served. "
-                      "To let others in, set one (CONFIG SET requirepass, or requirepass in vecstore.conf), "
-                      "or turn protected-mode off where the network is trusted.\r\n");
+        return refuse(
+            s, conn,
+            "-DENIED protected mode: no password is set, so only clients of this machine are "
+            "served. "
+            "To let others in, set one (CONFIG SET requirepass, or requirepass in vecstore.conf), "
+            "or turn protected-mode off where the network is trusted.\r\n");
     struct cmd_client *c = mem_zalloc(sizeof(*c));
     c->server = s;
     c->conn = conn;
@@ -128,7 +133,8 @@ void client_close(struct cmd_client *c)
         return;
     }
     c->closing = true;
-    log_verbose("Client closed connection id=%llu addr=%s", (unsigned long long)c->id, net_conn_peer(c->conn));
+    log_verbose("Client closed connection id=%llu addr=%s", (unsigned long long)c->id,
+                net_conn_peer(c->conn));
     net_conn_close(c->conn);
 }
 
@@ -191,7 +197,8 @@ bool clients_resume(struct server *s, enum client_wait why)
         next = TAILQ_NEXT(c, wait_link);
         if (c->wait != why)
             continue;
-        if (why == CLIENT_WAITS_OUTPUT && net_conn_unsent(c->conn) > CLIENT_OUTPUT_STOP / 2 && !net_conn_broken(c->conn))
+        if (why == CLIENT_WAITS_OUTPUT && net_conn_unsent(c->conn) > CLIENT_OUTPUT_STOP / 2 &&
+            !net_conn_broken(c->conn))
             continue;
         client_unwait(c);
         any = true;
@@ -204,7 +211,8 @@ bool clients_resume(struct server *s, enum client_wait why)
 bool client_check_output(struct cmd_client *c)
 {
     struct server *s = c->server;
-    const struct config_output_limit *limit = &s->config->client_output_buffer_limit.of[CONFIG_NORMAL];
+    const struct config_output_limit *limit =
+        &s->config->client_output_buffer_limit.of[CONFIG_NORMAL];
     size_t unsent = net_conn_unsent(c->conn);
     if (unsent < 65536 && !c->soft_since_ms)
         return false;
@@ -221,7 +229,8 @@ bool client_check_output(struct cmd_client *c)
         return false;
     struct buf text = {0};
     client_describe(c, &text);
-    log_warning("Client closed for passing its output buffer limit: %.*s", (int)text.len, text.data);
+    log_warning("Client closed for passing its output buffer limit: %.*s", (int)text.len,
+                text.data);
     buf_release(&text);
     s->stats->output_limit_closes++;
     client_close(c);
@@ -236,19 +245,19 @@ static void on_end(struct cmd_client *c, enum net_got got)
     case NET_PROTOCOL:
         stats_error(s->stats, net_conn_error(c->conn), strlen(net_conn_error(c->conn)));
         buf_printf(reply_target(c), "-%s\r\n", net_conn_error(c->conn));
-        log_verbose("Protocol error (%s) from client %s", net_conn_error(c->conn), net_conn_peer(c->conn));
+        log_verbose("Protocol error (%s) from client %s", net_conn_error(c->conn),
+                    net_conn_peer(c->conn));
         client_close_after(c);
         break;
     case NET_TOO_BIG:
         client_describe(c, &text);
-        log_warning("Closing client that reached max query buffer length: %.*s", (int)text.len, text.data);
+        log_warning("Closing client that reached max query buffer length: %.*s", (int)text.len,
+                    text.data);
         buf_release(&text);
         s->stats->query_limit_closes++;
         client_close(c);
         break;
-    default:
-        client_close(c);
-        break;
+    default: client_close(c); break;
     }
 }
 
@@ -326,8 +335,12 @@ static void look_after(struct cmd_client *c)
     }
     if (client_check_output(c))
         return;
-    if (s->config->timeout > 0 && idle / 1000 > (uint64_t)s->config->timeout && c->wait == CLIENT_RUNS && c->slots_n == 0 &&
-        !(c->flags & CLIENT_MONITOR)) {
+    struct net_conn_memory m;
+    net_conn_memory(c->conn, &m);
+    if (m.input_bytes > s->stats->client_input_max)
+        s->stats->client_input_max = m.input_bytes;
+    if (s->config->timeout > 0 && idle / 1000 > (uint64_t)s->config->timeout &&
+        c->wait == CLIENT_RUNS && c->slots_n == 0 && !(c->flags & CLIENT_MONITOR)) {
         log_verbose("Closing idle client %s", net_conn_peer(c->conn));
         client_close(c);
         return;
@@ -364,7 +377,8 @@ void client_reset(struct cmd_client *c)
     struct clients *cs = c->server->clients;
     if (c->flags & CLIENT_MONITOR)
         TAILQ_REMOVE(&cs->monitors, c, monitor_link);
-    c->flags &= ~(unsigned)(CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH);
+    c->flags &= ~(unsigned)(CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP |
+                            CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH);
     c->db = 0;
     c->resp = 2;
     mem_free(c->name);

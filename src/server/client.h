@@ -1,11 +1,13 @@
 /* Clients: what the server knows of a connection.
  *
- * ORDER OF REPLIES. A command whose reply comes from a worker takes a slot. While a client has slots, replies of later
+ * ORDER OF REPLIES. A command whose reply comes from a worker takes a slot. While a client has
+ * slots, replies of later
  * commands are kept behind the last one:
  *
  *   connection's output <- [slot: search 1 | after: +PONG] <- [slot: search 2 | after: ...]
  *
- * A slot whose reply has come moves to the output, with what follows it, once it is the first. Without slots a reply is
+ * A slot whose reply has come moves to the output, with what follows it, once it is the first.
+ * Without slots a reply is
  * written straight into the connection's output.
  *
  * Loop thread only. */
@@ -17,69 +19,69 @@
 #include "server/server.h"
 #include "server/slowlog.h"
 
-#define CLIENT_SLOTS_MAX 1024            /* replies of one client that workers may owe */
+#define CLIENT_SLOTS_MAX   1024               /* replies of one client that workers may owe */
 #define CLIENT_OUTPUT_STOP ((size_t)64 << 20) /* unsent bytes at which its commands wait */
 
 enum {
     CLIENT_REPLY_OFF = 1 << 0,
-    CLIENT_REPLY_SKIP = 1 << 1,      /* of the command under way */
+    CLIENT_REPLY_SKIP = 1 << 1, /* of the command under way */
     CLIENT_REPLY_SKIP_NEXT = 1 << 2,
     CLIENT_NO_EVICT = 1 << 3,
     CLIENT_NO_TOUCH = 1 << 4,
     CLIENT_MONITOR = 1 << 5,
-    CLIENT_CLOSE_AFTER = 1 << 6      /* close when the replies have left */
+    CLIENT_CLOSE_AFTER = 1 << 6 /* close when the replies have left */
 };
 
 /* Why a command under way does not go on at once. */
 enum client_wait {
     CLIENT_RUNS,
-    CLIENT_WAITS_AGAIN,        /* its slice was used up */
-    CLIENT_WAITS_BACKLOG,      /* for vs_poll */
-    CLIENT_WAITS_SLOTS,        /* for replies before it */
-    CLIENT_WAITS_PAUSE,        /* CLIENT PAUSE: not begun */
-    CLIENT_WAITS_OUTPUT        /* for its socket: nothing is under way */
+    CLIENT_WAITS_AGAIN,   /* its slice was used up */
+    CLIENT_WAITS_BACKLOG, /* for vs_poll */
+    CLIENT_WAITS_SLOTS,   /* for replies before it */
+    CLIENT_WAITS_PAUSE,   /* CLIENT PAUSE: not begun */
+    CLIENT_WAITS_OUTPUT   /* for its socket: nothing is under way */
 };
 
 struct slot {
-    struct cmd_pending pending;    /* first: finish() is given this */
+    struct cmd_pending pending; /* first: finish() is given this */
     struct net_post post;
     struct server *server;
-    struct cmd_client *client;     /* NULL: gone */
+    struct cmd_client *client; /* NULL: gone */
     struct slot *next;
     bool done, mute;
     struct buf after;
     const struct cmd_spec *spec;
     uint64_t began_ns;
-    struct slowlog_args *args;     /* kept when the slow log may want them */
+    struct slowlog_args *args; /* kept when the slow log may want them */
 };
 
 struct cmd_client {
     struct server *server;
     struct net_conn *conn;
     uint64_t id;
-    char *name, *lib_name, *lib_version;   /* NULL: none */
+    char *name, *lib_name, *lib_version; /* NULL: none */
     bool authenticated, closing;
     unsigned flags;
     unsigned db;
     int resp;
     uint64_t created_ms, active_ms;
-    uint64_t soft_since_ms;        /* since when the soft output limit is passed; 0 */
+    uint64_t soft_since_ms; /* since when the soft output limit is passed; 0 */
     uint64_t closing_ms;
     uint64_t commands, bytes_in_command;
 
-    struct cmd_call call;          /* the command under way */
+    struct cmd_call call; /* the command under way */
     struct resp_writer writer;
-    struct buf muted;              /* replies that nobody wants */
+    struct buf muted; /* replies that nobody wants */
     enum client_wait wait;
-    bool called;                   /* the handler has been called at least once */
-    bool wrote;                    /* part of its reply is written */
-    bool failed;                   /* its reply is an error */
-    uint64_t call_ns;              /* time spent in it so far */
-    const struct cmd_spec *last;   /* for CLIENT LIST */
+    bool called;                 /* the handler has been called at least once */
+    bool wrote;                  /* part of its reply is written */
+    bool failed;                 /* its reply is an error */
+    uint64_t call_ns;            /* time spent in it so far */
+    const struct cmd_spec *last; /* for CLIENT LIST */
 
     struct slot *slots, **slots_tail, *last_slot;
     size_t slots_n;
-    uint64_t held_since_ns;        /* replies wait in the output for more to come; 0 */
+    uint64_t held_since_ns; /* replies wait in the output for more to come; 0 */
     bool held_listed;
     TAILQ_ENTRY(cmd_client) held_link, wait_link, monitor_link;
     bool wait_listed;
@@ -88,12 +90,12 @@ struct cmd_client {
 TAILQ_HEAD(client_list, cmd_client);
 
 struct clients {
-    struct cmd_client **at;        /* in order of ids */
+    struct cmd_client **at; /* in order of ids */
     size_t n, cap;
     uint64_t next_id;
     size_t cron_at;
     struct client_list held, waiting, monitors;
-    uint64_t pause_until_ms;       /* CLIENT PAUSE */
+    uint64_t pause_until_ms; /* CLIENT PAUSE */
     bool pause_all;
 };
 

@@ -1,4 +1,5 @@
-/* CLIENT LIST, INFO and KILL. The two that go through all clients work in slices: a cursor is an id, and clients are kept in
+/* CLIENT LIST, INFO and KILL. The two that go through all clients work in slices: a cursor is an
+ * id, and clients are kept in
  * order of ids, so that what comes and goes between slices does no harm. */
 #include <string.h>
 
@@ -7,14 +8,14 @@
 #include "server/client.h"
 #include "server/commands.h"
 
-#define STRIDE 32        /* clients between two looks at the clock */
+#define STRIDE 32 /* clients between two looks at the clock */
 
 size_t client_memory(const struct cmd_client *c)
 {
     struct net_conn_memory m;
     net_conn_memory(c->conn, &m);
-    return sizeof(*c) + m.input_bytes + m.output_bytes + c->muted.cap + c->slots_n * sizeof(struct slot) +
-           (c->name ? strlen(c->name) : 0);
+    return sizeof(*c) + m.input_bytes + m.output_bytes + c->muted.cap +
+           c->slots_n * sizeof(struct slot) + (c->name ? strlen(c->name) : 0);
 }
 
 void client_describe(const struct cmd_client *c, struct buf *out)
@@ -44,14 +45,20 @@ void client_describe(const struct cmd_client *c, struct buf *out)
     size_t args = 0;
     for (size_t i = 0; c->call.spec && c->call.argv && i < c->call.argc && i < 64; i++)
         args += c->call.argv[i].len;
-    buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 ",
-               (unsigned long long)c->id, net_conn_peer(c->conn), net_conn_local(c->conn), net_conn_fd(c->conn), c->name ? c->name : "",
-               (unsigned long long)(s->now_ms - c->created_ms) / 1000, (unsigned long long)(s->now_ms - c->active_ms) / 1000, flags, c->db);
     buf_printf(out,
-               "qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 obl=%zu oll=%zu omem=%zu tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%d "
+               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=0 "
+               "psub=0 ssub=0 multi=-1 ",
+               (unsigned long long)c->id, net_conn_peer(c->conn), net_conn_local(c->conn),
+               net_conn_fd(c->conn), c->name ? c->name : "",
+               (unsigned long long)(s->now_ms - c->created_ms) / 1000,
+               (unsigned long long)(s->now_ms - c->active_ms) / 1000, flags, c->db);
+    buf_printf(out,
+               "qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 obl=%zu oll=%zu omem=%zu "
+               "tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%d "
                "lib-name=%s lib-ver=%s pending=%zu",
-               m.query, m.query_free, args, m.output_len, m.output_blocks, m.output_bytes, client_memory(c),
-               net_conn_unsent(c->conn) ? "rw" : "r", cmd, c->resp, c->lib_name ? c->lib_name : "", c->lib_version ? c->lib_version : "", c->slots_n);
+               m.query, m.query_free, args, m.output_len, m.output_blocks, m.output_bytes,
+               client_memory(c), net_conn_unsent(c->conn) ? "rw" : "r", cmd, c->resp,
+               c->lib_name ? c->lib_name : "", c->lib_version ? c->lib_version : "", c->slots_n);
 }
 
 enum cmd_result client_info_command(struct cmd_call *call)
@@ -77,7 +84,8 @@ static bool parse_type(struct cmd_call *call, const struct resp_arg *word, enum 
     else if (resp_is(word, "pubsub"))
         *out = TYPE_PUBSUB;
     else {
-        resp_error(call->reply, "ERR Unknown client type '%.*s'", (int)(word->len < 128 ? word->len : 128), word->data);
+        resp_error(call->reply, "ERR Unknown client type '%.*s'",
+                   (int)(word->len < 128 ? word->len : 128), word->data);
         return false;
     }
     return true;
@@ -86,9 +94,9 @@ static bool parse_type(struct cmd_call *call, const struct resp_arg *word, enum 
 /* ---- LIST ---- */
 
 struct listing {
-    uint64_t next;              /* id to go on from */
+    uint64_t next; /* id to go on from */
     enum filter_type type;
-    size_t first_id, ids;       /* arguments that are ids; 0: all clients */
+    size_t first_id, ids; /* arguments that are ids; 0: all clients */
     struct buf text;
 };
 
@@ -181,11 +189,12 @@ struct killing {
     uint64_t next, killed;
     long long id, max_age;
     enum filter_type type;
-    const struct resp_arg *addr, *laddr;   /* arguments of the call, which stand as long as it */
+    const struct resp_arg *addr, *laddr; /* arguments of the call, which stand as long as it */
     bool skip_me, old_form;
 };
 
-static bool kill_parse_option(struct cmd_call *call, struct killing *k, const struct resp_arg *word, const struct resp_arg *value)
+static bool kill_parse_option(struct cmd_call *call, struct killing *k, const struct resp_arg *word,
+                              const struct resp_arg *value)
 {
     if (resp_is(word, "id")) {
         if (resp_to_int(value, &k->id) && k->id > 0)
@@ -204,7 +213,8 @@ static bool kill_parse_option(struct cmd_call *call, struct killing *k, const st
     if (resp_is(word, "user")) {
         if (value->len == 7 && memcmp(value->data, "default", 7) == 0)
             return true;
-        resp_error(call->reply, "ERR No such user '%.*s'", (int)(value->len < 128 ? value->len : 128), value->data);
+        resp_error(call->reply, "ERR No such user '%.*s'",
+                   (int)(value->len < 128 ? value->len : 128), value->data);
         return false;
     }
     if (resp_is(word, "addr")) {
@@ -245,10 +255,13 @@ static bool is_text(const struct resp_arg *a, const char *text)
     return a->len == strlen(text) && memcmp(a->data, text, a->len) == 0;
 }
 
-static bool kill_matches(const struct cmd_call *call, const struct killing *k, const struct cmd_client *c)
+static bool kill_matches(const struct cmd_call *call, const struct killing *k,
+                         const struct cmd_client *c)
 {
-    return !c->closing && !(k->skip_me && c == call->client) && (!k->id || c->id == (uint64_t)k->id) &&
-           (k->type == TYPE_ANY || k->type == TYPE_NORMAL) && (!k->addr || is_text(k->addr, net_conn_peer(c->conn))) &&
+    return !c->closing && !(k->skip_me && c == call->client) &&
+           (!k->id || c->id == (uint64_t)k->id) &&
+           (k->type == TYPE_ANY || k->type == TYPE_NORMAL) &&
+           (!k->addr || is_text(k->addr, net_conn_peer(c->conn))) &&
            (!k->laddr || is_text(k->laddr, net_conn_local(c->conn))) &&
            (!k->max_age || (call->now_ms - c->created_ms) / 1000 >= (uint64_t)k->max_age);
 }

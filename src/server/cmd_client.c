@@ -1,4 +1,5 @@
-/* CLIENT: what a connection says of itself, and what holds clients back. LIST and KILL are in client_list.c. */
+/* CLIENT: what a connection says of itself, and what holds clients back. LIST and KILL are in
+ * client_list.c. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -34,7 +35,8 @@ enum cmd_result client_id_command(struct cmd_call *call)
 enum cmd_result client_setname_command(struct cmd_call *call)
 {
     if (!plain_text(&call->argv[2])) {
-        resp_error(call->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
+        resp_error(call->reply,
+                   "ERR Client names cannot contain spaces, newlines or special characters.");
         return CMD_DONE;
     }
     client_set_name(call->client, &call->argv[2]);
@@ -53,13 +55,17 @@ enum cmd_result client_getname_command(struct cmd_call *call)
 enum cmd_result client_setinfo_command(struct cmd_call *call)
 {
     const struct resp_arg *attr = &call->argv[2], *value = &call->argv[3];
-    char **field = resp_is(attr, "lib-name") ? &call->client->lib_name : resp_is(attr, "lib-ver") ? &call->client->lib_version : NULL;
+    char **field = resp_is(attr, "lib-name")  ? &call->client->lib_name
+                   : resp_is(attr, "lib-ver") ? &call->client->lib_version
+                                              : NULL;
     if (!field) {
-        resp_error(call->reply, "ERR Unrecognized option '%.*s'", (int)(attr->len < 128 ? attr->len : 128), attr->data);
+        resp_error(call->reply, "ERR Unrecognized option '%.*s'",
+                   (int)(attr->len < 128 ? attr->len : 128), attr->data);
         return CMD_DONE;
     }
     if (!plain_text(value)) {
-        resp_error(call->reply, "ERR %.*s cannot contain spaces, newlines or special characters.", (int)attr->len, attr->data);
+        resp_error(call->reply, "ERR %.*s cannot contain spaces, newlines or special characters.",
+                   (int)attr->len, attr->data);
         return CMD_DONE;
     }
     mem_free(*field);
@@ -159,7 +165,8 @@ enum cmd_result client_unblock_command(struct cmd_call *call)
         resp_error(call->reply, "ERR value is not an integer or out of range");
         return CMD_DONE;
     }
-    struct cmd_client *c = id > 0 ? client_by_id(call->client->server->clients, (uint64_t)id) : NULL;
+    struct cmd_client *c =
+        id > 0 ? client_by_id(call->client->server->clients, (uint64_t)id) : NULL;
     bool blocked = c && !c->closing && c->wait == CLIENT_WAITS_BACKLOG && !c->wrote;
     if (blocked)
         exec_unblock(c, error);

@@ -11,15 +11,38 @@
 static const struct {
     unsigned flag;
     const char *name;
-} flag_names[] = {
-    {CMD_WRITE, "write"}, {CMD_READONLY, "readonly"}, {CMD_DENYOOM, "denyoom"}, {CMD_ADMIN, "admin"}, {CMD_PUBSUB, "pubsub"},
-    {CMD_NOSCRIPT, "noscript"}, {CMD_BLOCKING, "blocking"}, {CMD_LOADING, "loading"}, {CMD_STALE, "stale"},
-    {CMD_SKIP_MONITOR, "skip_monitor"}, {CMD_SKIP_SLOWLOG, "skip_slowlog"}, {CMD_FAST, "fast"}, {CMD_NO_AUTH, "no_auth"},
-    {CMD_MOVABLE_KEYS, "movablekeys"}, {CMD_NO_MULTI, "no_multi"}, {CMD_ALLOW_BUSY, "allow_busy"},
-}, category_names[] = {
-    {ACL_KEYSPACE, "keyspace"}, {ACL_READ, "read"}, {ACL_WRITE, "write"}, {ACL_VECTORSET, "vectorset"}, {ACL_ADMIN, "admin"},
-    {ACL_FAST, "fast"}, {ACL_SLOW, "slow"}, {ACL_DANGEROUS, "dangerous"}, {ACL_CONNECTION, "connection"}, {ACL_PUBSUB, "pubsub"},
-    {ACL_TRANSACTION, "transaction"}, {ACL_BLOCKING, "blocking"},
+} flag_names[] =
+    {
+        {CMD_WRITE, "write"},
+        {CMD_READONLY, "readonly"},
+        {CMD_DENYOOM, "denyoom"},
+        {CMD_ADMIN, "admin"},
+        {CMD_PUBSUB, "pubsub"},
+        {CMD_NOSCRIPT, "noscript"},
+        {CMD_BLOCKING, "blocking"},
+        {CMD_LOADING, "loading"},
+        {CMD_STALE, "stale"},
+        {CMD_SKIP_MONITOR, "skip_monitor"},
+        {CMD_SKIP_SLOWLOG, "skip_slowlog"},
+        {CMD_FAST, "fast"},
+        {CMD_NO_AUTH, "no_auth"},
+        {CMD_MOVABLE_KEYS, "movablekeys"},
+        {CMD_NO_MULTI, "no_multi"},
+        {CMD_ALLOW_BUSY, "allow_busy"},
+},
+  category_names[] = {
+      {ACL_KEYSPACE, "keyspace"},
+      {ACL_READ, "read"},
+      {ACL_WRITE, "write"},
+      {ACL_VECTORSET, "vectorset"},
+      {ACL_ADMIN, "admin"},
+      {ACL_FAST, "fast"},
+      {ACL_SLOW, "slow"},
+      {ACL_DANGEROUS, "dangerous"},
+      {ACL_CONNECTION, "connection"},
+      {ACL_PUBSUB, "pubsub"},
+      {ACL_TRANSACTION, "transaction"},
+      {ACL_BLOCKING, "blocking"},
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -88,7 +111,8 @@ static void write_key_spec(struct resp_writer *w, const struct cmd_spec *spec)
     resp_int(w, 0);
 }
 
-static void write_entry(struct resp_writer *w, const struct cmd_table *t, const struct cmd_spec *spec)
+static void write_entry(struct resp_writer *w, const struct cmd_table *t,
+                        const struct cmd_spec *spec)
 {
     char name[128];
     resp_array(w, 10);
@@ -118,7 +142,8 @@ static const struct cmd_spec *find_any(const struct cmd_table *t, const struct r
     if (!bar)
         return cmd_find(t, name->data, name->len);
     const struct cmd_spec *parent = cmd_find(t, name->data, (size_t)(bar - name->data));
-    return parent ? cmd_find_sub(parent, bar + 1, name->len - (size_t)(bar - name->data) - 1) : NULL;
+    return parent ? cmd_find_sub(parent, bar + 1, name->len - (size_t)(bar - name->data) - 1)
+                  : NULL;
 }
 
 /* All commands, a slice at a time; state is the next one's position + 1. */
@@ -208,8 +233,10 @@ enum cmd_result command_list_command(struct cmd_call *call)
             const struct cmd_spec *parent, *spec = cmd_row(t, i, &parent);
             char name[128];
             size_t len = cmd_full_name(t, spec, name, sizeof(name));
-            bool wanted = plain ? !parent : !f.nothing && (!f.category || (spec->acl & f.category)) &&
-                          (!f.pattern || glob_match(f.pattern->data, f.pattern->len, name, len, true));
+            bool wanted = plain ? !parent
+                                : !f.nothing && (!f.category || (spec->acl & f.category)) &&
+                                      (!f.pattern || glob_match(f.pattern->data, f.pattern->len,
+                                                                name, len, true));
             if (!wanted)
                 continue;
             n += pass == 0;
@@ -251,10 +278,12 @@ static enum cmd_result write_keys(struct cmd_call *call, bool flags)
     const struct cmd_spec *spec = asked_command(call);
     if (!spec)
         return CMD_DONE;
-    long argc = (long)call->argc - 2, last = spec->last_key < 0 ? argc + spec->last_key : spec->last_key;
+    long argc = (long)call->argc - 2,
+         last = spec->last_key < 0 ? argc + spec->last_key : spec->last_key;
     if (last >= argc)
         last = argc - 1;
-    size_t n = last >= spec->first_key ? (size_t)((last - spec->first_key) / spec->key_step + 1) : 0;
+    size_t n =
+        last >= spec->first_key ? (size_t)((last - spec->first_key) / spec->key_step + 1) : 0;
     resp_array(call->reply, n);
     for (long i = spec->first_key; n-- > 0; i += spec->key_step) {
         const struct resp_arg *key = &call->argv[i + 2];

@@ -62,7 +62,8 @@ static bool parse_hello(struct cmd_call *call, struct hello *h)
         } else if (resp_is(&call->argv[i], "setname") && left >= 1) {
             h->name = &call->argv[++i];
         } else {
-            resp_error(call->reply, "ERR Syntax error in HELLO option '%.*s'", (int)(call->argv[i].len < 128 ? call->argv[i].len : 128),
+            resp_error(call->reply, "ERR Syntax error in HELLO option '%.*s'",
+                       (int)(call->argv[i].len < 128 ? call->argv[i].len : 128),
                        call->argv[i].data);
             return false;
         }
@@ -105,13 +106,16 @@ enum cmd_result connection_hello(struct cmd_call *call)
         let_in(c);
     }
     if (!c->authenticated) {
-        resp_error(call->reply, "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
-                   "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time");
+        resp_error(call->reply, "NOAUTH HELLO must be called with the client already "
+                                "authenticated, otherwise the HELLO <proto> AUTH "
+                                "<user> <pass> option can be used to authenticate the client and "
+                                "select the RESP protocol version at the same time");
         return CMD_DONE;
     }
     if (h.name) {
         if (!good_name(h.name)) {
-            resp_error(call->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
+            resp_error(call->reply,
+                       "ERR Client names cannot contain spaces, newlines or special characters.");
             return CMD_DONE;
         }
         client_set_name(c, h.name);
@@ -129,8 +133,9 @@ enum cmd_result connection_auth(struct cmd_call *call)
         return CMD_DONE;
     }
     if (call->argc == 2 && !*c->server->config->requirepass) {
-        resp_error(call->reply, "ERR AUTH <password> called without any password configured for the default user. Are you sure "
-                   "your configuration is correct?");
+        resp_error(call->reply, "ERR AUTH <password> called without any password configured for "
+                                "the default user. Are you sure "
+                                "your configuration is correct?");
         return CMD_DONE;
     }
     const struct resp_arg *user = call->argc == 3 ? &call->argv[1] : NULL;

@@ -25,8 +25,12 @@ enum cmd_result server_shutdown_command(struct cmd_call *call)
     bool save = false, nosave = false, now = false, force = false, stop = false, bad = false;
     for (size_t i = 1; i < call->argc; i++) {
         const struct resp_arg *a = &call->argv[i];
-        bool *which = resp_is(a, "save") ? &save : resp_is(a, "nosave") ? &nosave : resp_is(a, "now") ? &now
-                      : resp_is(a, "force") ? &force : resp_is(a, "abort") ? &stop : &bad;
+        bool *which = resp_is(a, "save")     ? &save
+                      : resp_is(a, "nosave") ? &nosave
+                      : resp_is(a, "now")    ? &now
+                      : resp_is(a, "force")  ? &force
+                      : resp_is(a, "abort")  ? &stop
+                                             : &bad;
         *which = true;
     }
     if (bad || (save && nosave) || (stop && call->argc > 2)) {
@@ -94,7 +98,8 @@ enum cmd_result help_command(struct cmd_call *call)
         n++;
     resp_array(call->reply, 1 + 2 * n);
     char line[160];
-    snprintf(line, sizeof(line), "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", name);
+    snprintf(line, sizeof(line),
+             "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", name);
     resp_status(call->reply, line);
     for (size_t i = 0; i < n; i++) {
         const struct cmd_spec *sub = &parent->subcommands[i];

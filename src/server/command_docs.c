@@ -1,4 +1,5 @@
-/* COMMAND DOCS: texts and the grammar of arguments. redis-cli asks for it when it connects and hints from it. */
+/* COMMAND DOCS: texts and the grammar of arguments. redis-cli asks for it when it connects and
+ * hints from it. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -9,8 +10,9 @@
 static const char *type_name(enum cmd_arg_type type)
 {
     static const char *const names[] = {
-        [ARG_STRING] = "string", [ARG_INTEGER] = "integer", [ARG_DOUBLE] = "double", [ARG_KEY] = "key", [ARG_PATTERN] = "pattern",
-        [ARG_UNIX_TIME] = "unix-time", [ARG_TOKEN] = "pure-token", [ARG_ONEOF] = "oneof", [ARG_BLOCK] = "block",
+        [ARG_STRING] = "string",    [ARG_INTEGER] = "integer", [ARG_DOUBLE] = "double",
+        [ARG_KEY] = "key",          [ARG_PATTERN] = "pattern", [ARG_UNIX_TIME] = "unix-time",
+        [ARG_TOKEN] = "pure-token", [ARG_ONEOF] = "oneof",     [ARG_BLOCK] = "block",
     };
     return names[type];
 }
@@ -22,9 +24,12 @@ static void write_arg(struct resp_writer *w, const struct cmd_arg *a)
     static const struct {
         unsigned flag;
         const char *name;
-    } flags[] = {{ARG_OPTIONAL, "optional"}, {ARG_MULTIPLE, "multiple"}, {ARG_MULTIPLE_TOKEN, "multiple_token"}};
+    } flags[] = {{ARG_OPTIONAL, "optional"},
+                 {ARG_MULTIPLE, "multiple"},
+                 {ARG_MULTIPLE_TOKEN, "multiple_token"}};
     bool display = a->type != ARG_ONEOF && a->type != ARG_BLOCK, key = a->type == ARG_KEY;
-    resp_map(w, 2 + (size_t)display + key + (a->token != NULL) + (a->flags != 0) + (a->children != NULL));
+    resp_map(w, 2 + (size_t)display + key + (a->token != NULL) + (a->flags != 0) +
+                    (a->children != NULL));
     resp_bulk_text(w, "name");
     resp_bulk_text(w, a->name);
     resp_bulk_text(w, "type");
@@ -67,7 +72,8 @@ static void write_args(struct resp_writer *w, const struct cmd_arg *args)
         write_arg(w, &args[i]);
 }
 
-static void write_docs(struct resp_writer *w, const struct cmd_table *t, const struct cmd_spec *spec)
+static void write_docs(struct resp_writer *w, const struct cmd_table *t,
+                       const struct cmd_spec *spec)
 {
     char name[128];
     resp_bulk(w, name, cmd_full_name(t, spec, name, sizeof(name)));
@@ -98,8 +104,10 @@ static void write_docs(struct resp_writer *w, const struct cmd_table *t, const s
 static const struct cmd_spec *find_any(const struct cmd_table *t, const struct resp_arg *name)
 {
     const char *bar = memchr(name->data, '|', name->len);
-    const struct cmd_spec *spec = cmd_find(t, name->data, bar ? (size_t)(bar - name->data) : name->len);
-    return !bar || !spec ? spec : cmd_find_sub(spec, bar + 1, name->len - (size_t)(bar - name->data) - 1);
+    const struct cmd_spec *spec =
+        cmd_find(t, name->data, bar ? (size_t)(bar - name->data) : name->len);
+    return !bar || !spec ? spec
+                         : cmd_find_sub(spec, bar + 1, name->len - (size_t)(bar - name->data) - 1);
 }
 
 /* The whole table goes out in slices. */

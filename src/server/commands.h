@@ -1,4 +1,5 @@
-/* The handlers of the server layer's own commands, by file; the rows are in table_connection.c and table_admin.c. Loop thread. */
+/* The handlers of the server layer's own commands, by file; the rows are in table_connection.c and
+ * table_admin.c. Loop thread. */
 #ifndef SERVER_COMMANDS_H
 #define SERVER_COMMANDS_H
 

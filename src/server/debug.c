@@ -10,7 +10,7 @@
 #include "server/server.h"
 
 #define MATCH_LEN_MAX (64 << 10)
-#define SLEEP_MAX_S 3600
+#define SLEEP_MAX_S   3600
 
 enum cmd_result debug_sleep_command(struct cmd_call *call)
 {
@@ -50,7 +50,8 @@ enum cmd_result debug_stringmatch_len_command(struct cmd_call *call)
     }
     char *text = mem_alloc((size_t)len + 1);
     memset(text, 'a', (size_t)len);
-    resp_int(call->reply, glob_match(call->argv[3].data, call->argv[3].len, text, (size_t)len, false));
+    resp_int(call->reply,
+             glob_match(call->argv[3].data, call->argv[3].len, text, (size_t)len, false));
     mem_free(text);
     return CMD_DONE;
 }
@@ -89,6 +90,6 @@ enum cmd_result debug_protocol_command(struct cmd_call *call)
         }
     } else
         resp_error(w, "ERR Wrong protocol type name. Please use one of the following: "
-                   "string|integer|double|null|array|set|map|push|verbatim|true|false");
+                      "string|integer|double|null|array|set|map|push|verbatim|true|false");
     return CMD_DONE;
 }

@@ -1,8 +1,10 @@
 /* One command: from its arguments to its reply, in one go or in slices.
  *
  *   look up -> allowed? -> paused? -> MONITOR -> handler -> DONE: count, slow log
- *                                                  |-> AGAIN / BACKLOG: the client waits, exec_resume goes on
- *                                                  |-> PENDING: a slot holds the place (reply.c counts it) */
+ *                                                  |-> AGAIN / BACKLOG: the client waits,
+ * exec_resume goes on
+ *                                                  |-> PENDING: a slot holds the place (reply.c
+ * counts it) */
 #include <string.h>
 
 #include "base/clock.h"
@@ -65,12 +67,16 @@ static void record(struct cmd_client *c)
     const struct cmd_spec *spec = c->call.spec;
     uint64_t us = c->call_ns / 1000;
     stats_command(s->stats, cmd_id(s->commands, spec), us, c->failed, s->config->latency_tracking);
-    if (s->config->latency_monitor_threshold > 0 && us / 1000 >= (uint64_t)s->config->latency_monitor_threshold)
-        latency_add(s->latency, spec->flags & CMD_FAST ? "fast-command" : "command", s->now_ms / 1000, us / 1000);
+    if (s->config->latency_monitor_threshold > 0 &&
+        us / 1000 >= (uint64_t)s->config->latency_monitor_threshold)
+        latency_add(s->latency, spec->flags & CMD_FAST ? "fast-command" : "command",
+                    s->now_ms / 1000, us / 1000);
     long long slow = s->config->slowlog_log_slower_than;
     if (slow >= 0 && us >= (uint64_t)slow && !(spec->flags & CMD_SKIP_SLOWLOG))
-        slowlog_add(s->slowlog, slowlog_args_new(c->call.argv, c->call.argc, monitor_is_secret(spec)), s->now_ms, us,
-                    net_conn_peer(c->conn), c->name ? c->name : "", (size_t)s->config->slowlog_max_len);
+        slowlog_add(s->slowlog,
+                    slowlog_args_new(c->call.argv, c->call.argc, monitor_is_secret(spec)),
+                    s->now_ms, us, net_conn_peer(c->conn), c->name ? c->name : "",
+                    (size_t)s->config->slowlog_max_len);
 }
 
 /* Calls the handler once. */
@@ -95,7 +101,8 @@ static void run(struct cmd_client *c)
     c->call_ns += now - began;
     if (first)
         c->failed = false;
-    /* A slot taken by the handler starts a new buffer: there is no error to be found in the old one. */
+    /* A slot taken by the handler starts a new buffer: there is no error to be found in the old
+     * one. */
     if (result != CMD_PENDING)
         c->failed |= count_error(c, from);
     c->wrote |= result != CMD_PENDING && c->writer.out->len != from;
@@ -114,7 +121,9 @@ static void run(struct cmd_client *c)
             buf_reset(&c->muted);
         if (!c->slots_n)
             net_conn_seal(c->conn);
-        client_wait(c, c->slots_n ? CLIENT_WAITS_SLOTS : result == CMD_AGAIN ? CLIENT_WAITS_AGAIN : CLIENT_WAITS_BACKLOG);
+        client_wait(c, c->slots_n            ? CLIENT_WAITS_SLOTS
+                       : result == CMD_AGAIN ? CLIENT_WAITS_AGAIN
+                                             : CLIENT_WAITS_BACKLOG);
         return;
     }
 }
@@ -122,7 +131,8 @@ static void run(struct cmd_client *c)
 static bool debug_allowed(const struct cmd_client *c)
 {
     int allowed = c->server->config->enable_debug_command;
-    return allowed == CONFIG_DEBUG_YES || (allowed == CONFIG_DEBUG_LOCAL && net_conn_is_local(c->conn));
+    return allowed == CONFIG_DEBUG_YES ||
+           (allowed == CONFIG_DEBUG_LOCAL && net_conn_is_local(c->conn));
 }
 
 /* False when the command must not run; the reply is written. */
@@ -133,9 +143,11 @@ static bool check(struct cmd_client *c, const struct cmd_spec *spec)
         return false;
     }
     if ((spec->flags & CMD_PROTECTED) && !debug_allowed(c)) {
-        resp_error(&c->writer, "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it "
-                   "from a local connection, otherwise you need to set this option in the configuration file, and then "
-                   "restart the server.");
+        resp_error(&c->writer, "ERR DEBUG command not allowed. If the enable-debug-command option "
+                               "is set to \"local\", you can run it "
+                               "from a local connection, otherwise you need to set this option in "
+                               "the configuration file, and then "
+                               "restart the server.");
         return false;
     }
     return true;
@@ -151,12 +163,14 @@ static bool paused(const struct cmd_client *c, const struct cmd_spec *spec)
     return cs->pause_all || (spec->flags & CMD_WRITE);
 }
 
-/* A web page that was made to post to our port speaks HTTP: its first line or its Host header is taken for an inline command. */
+/* A web page that was made to post to our port speaks HTTP: its first line or its Host header is
+ * taken for an inline command. */
 static bool is_http(struct cmd_client *c, const struct resp_arg *name)
 {
     if (!(name->len == 4 && resp_is(name, "post")) && !(name->len == 5 && resp_is(name, "host:")))
         return false;
-    log_warning("Possible attack: a client sent an HTTP request (POST or Host:). The connection from %s is closed.",
+    log_warning("Possible attack: a client sent an HTTP request (POST or Host:). The connection "
+                "from %s is closed.",
                 net_conn_peer(c->conn));
     client_close(c);
     return true;
@@ -194,7 +208,8 @@ void exec_command(struct cmd_client *c, const struct resp_arg *argv, size_t argc
         end_command(c);
         return;
     }
-    c->call = (struct cmd_call){.host = &s->host, .client = c, .spec = spec, .argv = argv, .argc = argc, .store = s->store};
+    c->call = (struct cmd_call){
+        .host = &s->host, .client = c, .spec = spec, .argv = argv, .argc = argc, .store = s->store};
     begin(c);
 }
 

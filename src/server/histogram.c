@@ -6,7 +6,7 @@ static size_t cell_of(uint64_t v)
 {
     if (v < HISTOGRAM_STEPS)
         return v;
-    unsigned range = 59 - (unsigned)__builtin_clzll(v);     /* 0 for 16..31 */
+    unsigned range = 59 - (unsigned)__builtin_clzll(v); /* 0 for 16..31 */
     if (range >= HISTOGRAM_RANGES)
         return HISTOGRAM_CELLS - 1;
     return (size_t)HISTOGRAM_STEPS * (range + 1) + (v >> range) - HISTOGRAM_STEPS;

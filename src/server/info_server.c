@@ -18,16 +18,24 @@ void info_server(struct server *s, struct buf *out)
     uname(&u);
     ull up_s = (s->now_ms - s->started_ms) / 1000;
     buf_printf(out,
-               "redis_version:%s\r\nvecstore_version:%s\r\nredis_git_sha1:%s\r\nredis_git_dirty:%d\r\nredis_mode:standalone\r\n"
-               "os:%s %s %s\r\narch_bits:%zu\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:%s\r\ngcc_version:%d.%d.%d\r\n",
-               REDIS_VERSION, version_text(), version_commit(), strstr(version_commit(), "-dirty") != NULL, u.sysname, u.release,
-               u.machine, sizeof(void *) * 8, net_backend(s->net), __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+               "redis_version:%s\r\nvecstore_version:%s\r\nredis_git_sha1:%s\r\nredis_git_dirty:%"
+               "d\r\nredis_mode:standalone\r\n"
+               "os:%s %s %s\r\narch_bits:%zu\r\nmonotonic_clock:POSIX "
+               "clock_gettime\r\nmultiplexing_api:%s\r\ngcc_version:%d.%d.%d\r\n",
+               REDIS_VERSION, version_text(), version_commit(),
+               strstr(version_commit(), "-dirty") != NULL, u.sysname, u.release, u.machine,
+               sizeof(void *) * 8, net_backend(s->net), __GNUC__, __GNUC_MINOR__,
+               __GNUC_PATCHLEVEL__);
     buf_printf(out,
-               "process_id:%d\r\nprocess_supervised:%s\r\nrun_id:%s\r\ntcp_port:%lld\r\nserver_time_usec:%llu\r\n"
-               "uptime_in_seconds:%llu\r\nuptime_in_days:%llu\r\nhz:10\r\nconfigured_hz:10\r\nexecutable:%s\r\nconfig_file:%s\r\n"
+               "process_id:%d\r\nprocess_supervised:%s\r\nrun_id:%s\r\ntcp_port:%lld\r\nserver_"
+               "time_usec:%llu\r\n"
+               "uptime_in_seconds:%llu\r\nuptime_in_days:%llu\r\nhz:10\r\nconfigured_hz:"
+               "10\r\nexecutable:%s\r\nconfig_file:%s\r\n"
                "io_threads_active:%d\r\nsearch_threads:%u\r\n",
-               (int)getpid(), s->supervised ? "systemd" : "no", s->run_id, s->config->port, (ull)s->now_ms * 1000, up_s, up_s / 86400,
-               s->program, config_file(s->config) ? config_file(s->config) : "", s->config->io_threads > 1, s->workers);
+               (int)getpid(), s->supervised ? "systemd" : "no", s->run_id, s->config->port,
+               (ull)s->now_ms * 1000, up_s, up_s / 86400, s->program,
+               config_file(s->config) ? config_file(s->config) : "", s->config->io_threads > 1,
+               s->workers);
 }
 
 void info_clients(struct server *s, struct buf *out)
@@ -35,13 +43,16 @@ void info_clients(struct server *s, struct buf *out)
     size_t blocked = 0;
     struct cmd_client *c;
     TAILQ_FOREACH(c, &s->clients->waiting, wait_link)
-        blocked += c->wait == CLIENT_WAITS_BACKLOG;
+    blocked += c->wait == CLIENT_WAITS_BACKLOG;
     struct net_stats net;
     net_stats_read(s->net, &net);
     buf_printf(out,
-               "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_max_input_buffer:%llu\r\n"
-               "client_recent_max_output_buffer:%llu\r\nblocked_clients:%zu\r\ntracking_clients:0\r\npending_replies:%zu\r\n",
-               s->clients->n, s->config->maxclients, (ull)s->stats->client_input_max, (ull)s->stats->client_output_max, blocked, s->pending);
+               "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_"
+               "max_input_buffer:%llu\r\n"
+               "client_recent_max_output_buffer:%llu\r\nblocked_clients:%zu\r\ntracking_clients:"
+               "0\r\npending_replies:%zu\r\n",
+               s->clients->n, s->config->maxclients, (ull)s->stats->client_input_max,
+               (ull)s->stats->client_output_max, blocked, s->pending);
 }
 
 static void human_line(struct buf *out, const char *name, size_t bytes)
@@ -60,33 +71,47 @@ void info_memory(struct server *s, struct buf *out)
     human_line(out, "used_memory", m.used);
     human_line(out, "used_memory_rss", m.rss);
     human_line(out, "used_memory_peak", m.peak);
-    buf_printf(out, "used_memory_peak_perc:%.2f%%\r\n", m.peak ? 100.0 * (double)m.used / (double)m.peak : 100.0);
+    buf_printf(out, "used_memory_peak_perc:%.2f%%\r\n",
+               m.peak ? 100.0 * (double)m.used / (double)m.peak : 100.0);
     const struct census_sums *sums = &s->census.done;
-    buf_printf(out, "used_memory_overhead:%zu\r\nused_memory_startup:%zu\r\nused_memory_dataset:%zu\r\n",
-               m.used > sums->memory.total ? m.used - sums->memory.total : 0, s->startup_memory, sums->memory.total);
-    buf_printf(out, "used_memory_dataset_perc:%.2f%%\r\n", m.used ? 100.0 * (double)sums->memory.total / (double)m.used : 0.0);
-    buf_printf(out, "allocator_allocated:%zu\r\nallocator_active:%zu\r\nallocator_resident:%zu\r\nused_memory_pages:%zu\r\n", m.heap, m.active,
-               m.resident, m.pages);
+    buf_printf(out,
+               "used_memory_overhead:%zu\r\nused_memory_startup:%zu\r\nused_memory_dataset:%zu\r\n",
+               m.used > sums->memory.total ? m.used - sums->memory.total : 0, s->startup_memory,
+               sums->memory.total);
+    buf_printf(out, "used_memory_dataset_perc:%.2f%%\r\n",
+               m.used ? 100.0 * (double)sums->memory.total / (double)m.used : 0.0);
+    buf_printf(out,
+               "allocator_allocated:%zu\r\nallocator_active:%zu\r\nallocator_resident:%zu\r\nused_"
+               "memory_pages:%zu\r\n",
+               m.heap, m.active, m.resident, m.pages);
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    human_line(out, "total_system_memory", pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0);
+    human_line(out, "total_system_memory",
+               pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0);
     buf_printf(out, "maxmemory:0\r\nmaxmemory_human:0B\r\nmaxmemory_policy:noeviction\r\n");
-    buf_printf(out, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n", m.used ? (double)m.rss / (double)m.used : 0.0,
-               (long long)m.rss - (long long)m.used);
-    buf_printf(out, "mem_clients_normal:%zu\r\nmem_allocator:%s\r\n", net.input_bytes + net.output_bytes + s->clients->n * sizeof(struct cmd_client),
+    buf_printf(out, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
+               m.used ? (double)m.rss / (double)m.used : 0.0, (long long)m.rss - (long long)m.used);
+    buf_printf(out, "mem_clients_normal:%zu\r\nmem_allocator:%s\r\n",
+               net.input_bytes + net.output_bytes + s->clients->n * sizeof(struct cmd_client),
                mem_allocator_name());
 }
 
 void info_persistence(struct server *s, struct buf *out)
 {
-    buf_printf(out, "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n",
+    buf_printf(out,
+               "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_"
+               "progress:0\r\naof_enabled:0\r\n",
                (ull)s->dirty);
 }
 
 void info_replication(struct server *s, struct buf *out)
 {
-    buf_printf(out, "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\n"
-               "master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:0\r\nsecond_repl_offset:-1\r\n"
-               "repl_backlog_active:0\r\n", s->replication_id);
+    buf_printf(out,
+               "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_"
+               "replid:%s\r\n"
+               "master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:"
+               "0\r\nsecond_repl_offset:-1\r\n"
+               "repl_backlog_active:0\r\n",
+               s->replication_id);
 }
 
 static double seconds(const struct timeval *tv)
@@ -102,10 +127,11 @@ void info_cpu(struct server *s, struct buf *out)
     getrusage(RUSAGE_CHILDREN, &children);
     getrusage(RUSAGE_THREAD, &thread);
     buf_printf(out,
-               "used_cpu_sys:%.6f\r\nused_cpu_user:%.6f\r\nused_cpu_sys_children:%.6f\r\nused_cpu_user_children:%.6f\r\n"
+               "used_cpu_sys:%.6f\r\nused_cpu_user:%.6f\r\nused_cpu_sys_children:%.6f\r\nused_cpu_"
+               "user_children:%.6f\r\n"
                "used_cpu_sys_main_thread:%.6f\r\nused_cpu_user_main_thread:%.6f\r\n",
-               seconds(&self.ru_stime), seconds(&self.ru_utime), seconds(&children.ru_stime), seconds(&children.ru_utime),
-               seconds(&thread.ru_stime), seconds(&thread.ru_utime));
+               seconds(&self.ru_stime), seconds(&self.ru_utime), seconds(&children.ru_stime),
+               seconds(&children.ru_utime), seconds(&thread.ru_stime), seconds(&thread.ru_utime));
 }
 
 void info_cluster(struct server *s, struct buf *out)

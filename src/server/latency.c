@@ -8,14 +8,14 @@
 #include "server/stats.h"
 
 #define EVENTS_MAX 8
-#define SAMPLES 160          /* kept of an event, as Redis keeps */
+#define SAMPLES    160 /* kept of an event, as Redis keeps */
 #define GRAPH_ROWS 4
 
 struct event {
     const char *name;
     struct sample {
         uint64_t at_s, ms;
-    } samples[SAMPLES];      /* a ring */
+    } samples[SAMPLES]; /* a ring */
     size_t n, next;
     uint64_t max_ms;
 };
@@ -131,8 +131,8 @@ static bool wrong_event(struct cmd_call *call, const struct event *e)
 {
     if (e)
         return false;
-    resp_error(call->reply, "ERR No samples available for event '%.*s'", (int)(call->argv[2].len < 64 ? call->argv[2].len : 64),
-               call->argv[2].data);
+    resp_error(call->reply, "ERR No samples available for event '%.*s'",
+               (int)(call->argv[2].len < 64 ? call->argv[2].len : 64), call->argv[2].data);
     return true;
 }
 
@@ -150,12 +150,14 @@ enum cmd_result latency_graph_command(struct cmd_call *call)
         low = ms < low ? ms : low;
         high = ms > high ? ms : high;
     }
-    buf_printf(&out, "%s - high %llu ms, low %llu ms (all time high %llu ms)\n", e->name, (unsigned long long)high,
-               (unsigned long long)low, (unsigned long long)e->max_ms);
-    buf_puts(&out, "--------------------------------------------------------------------------------\n");
+    buf_printf(&out, "%s - high %llu ms, low %llu ms (all time high %llu ms)\n", e->name,
+               (unsigned long long)high, (unsigned long long)low, (unsigned long long)e->max_ms);
+    buf_puts(&out,
+             "--------------------------------------------------------------------------------\n");
     for (int row = GRAPH_ROWS; row > 0; row--) {
         for (size_t i = first; i < e->n; i++) {
-            uint64_t step = high > low ? (sample_at(e, i)->ms - low) * (GRAPH_ROWS - 1) / (high - low) + 1 : 1;
+            uint64_t step =
+                high > low ? (sample_at(e, i)->ms - low) * (GRAPH_ROWS - 1) / (high - low) + 1 : 1;
             buf_append(&out, step >= (uint64_t)row ? (step == (uint64_t)row ? "#" : "|") : " ", 1);
         }
         buf_append(&out, "\n", 1);
@@ -183,23 +185,28 @@ enum cmd_result latency_doctor_command(struct cmd_call *call)
     const struct latency *l = s->latency;
     struct buf out = {0};
     if (s->config->latency_monitor_threshold == 0)
-        buf_puts(&out, "The latency monitor is off. CONFIG SET latency-monitor-threshold <milliseconds> turns it on.\n");
+        buf_puts(&out, "The latency monitor is off. CONFIG SET latency-monitor-threshold "
+                       "<milliseconds> turns it on.\n");
     else if (l->n == 0)
-        buf_printf(&out, "No event has taken %lld ms or longer.\n", s->config->latency_monitor_threshold);
+        buf_printf(&out, "No event has taken %lld ms or longer.\n",
+                   s->config->latency_monitor_threshold);
     for (size_t i = 0; i < l->n; i++) {
         const struct event *e = &l->events[i];
         uint64_t sum = 0;
         for (size_t k = 0; k < e->n; k++)
             sum += sample_at(e, k)->ms;
-        buf_printf(&out, "%zu. %s: %zu times, %.1f ms on average, %llu ms at worst.\n", i + 1, e->name, e->n,
-                   (double)sum / (double)e->n, (unsigned long long)e->max_ms);
+        buf_printf(&out, "%zu. %s: %zu times, %.1f ms on average, %llu ms at worst.\n", i + 1,
+                   e->name, e->n, (double)sum / (double)e->n, (unsigned long long)e->max_ms);
     }
     if (s->stats->turns_over_1ms)
-        buf_printf(&out, "%llu of %llu turns of the event loop took more than 1 ms of CPU time, the longest %llu us%s%s. "
-                   "SLOWLOG GET names the commands.\n",
-                   (unsigned long long)s->stats->turns_over_1ms, (unsigned long long)s->stats->turns,
-                   (unsigned long long)(s->stats->turn_max_ns / 1000), s->stats->slowest ? ", with " : "",
-                   s->stats->slowest ? s->stats->slowest->name : "");
+        buf_printf(
+            &out,
+            "%llu of %llu turns of the event loop took more than 1 ms of CPU time, the longest "
+            "%llu us%s%s. "
+            "SLOWLOG GET names the commands.\n",
+            (unsigned long long)s->stats->turns_over_1ms, (unsigned long long)s->stats->turns,
+            (unsigned long long)(s->stats->turn_max_ns / 1000), s->stats->slowest ? ", with " : "",
+            s->stats->slowest ? s->stats->slowest->name : "");
     else
         buf_puts(&out, "No turn of the event loop took more than 1 ms of CPU time.\n");
     resp_verbatim(call->reply, "txt", out.data, out.len);

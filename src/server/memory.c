@@ -9,7 +9,8 @@
 enum cmd_result memory_usage_command(struct cmd_call *call)
 {
     long long samples;
-    if (call->argc != 3 && (call->argc != 5 || !resp_is(&call->argv[3], "samples") || !resp_to_int(&call->argv[4], &samples) || samples < 0)) {
+    if (call->argc != 3 && (call->argc != 5 || !resp_is(&call->argv[3], "samples") ||
+                            !resp_to_int(&call->argv[4], &samples) || samples < 0)) {
         resp_error(call->reply, "ERR syntax error");
         return CMD_DONE;
     }
@@ -45,7 +46,8 @@ enum cmd_result memory_stats_command(struct cmd_call *call)
     mem_stats_read(&m);
     net_stats_read(s->net, &net);
     const struct census_sums *sums = &s->census.done;
-    size_t clients = net.input_bytes + net.output_bytes + s->clients->n * sizeof(struct cmd_client), keys = 0;
+    size_t clients = net.input_bytes + net.output_bytes + s->clients->n * sizeof(struct cmd_client),
+           keys = 0;
     for (unsigned db = 0; db < vs_databases(s->store); db++)
         keys += vs_count(s->store, db);
     size_t overhead = m.used > sums->memory.total ? m.used - sums->memory.total : 0;
@@ -58,7 +60,8 @@ enum cmd_result memory_stats_command(struct cmd_call *call)
     number(w, "keys.count", keys);
     number(w, "keys.bytes-per-key", keys ? sums->memory.total / keys : 0);
     number(w, "dataset.bytes", sums->memory.total);
-    ratio(w, "dataset.percentage", m.used ? 100.0 * (double)sums->memory.total / (double)m.used : 0);
+    ratio(w, "dataset.percentage",
+          m.used ? 100.0 * (double)sums->memory.total / (double)m.used : 0);
     ratio(w, "peak.percentage", m.peak ? 100.0 * (double)m.used / (double)m.peak : 100);
     number(w, "allocator.allocated", m.heap);
     number(w, "allocator.active", m.active);
@@ -88,11 +91,14 @@ enum cmd_result memory_doctor_command(struct cmd_call *call)
         buf_puts(&out, "The server holds so little that there is nothing to be said.\n");
     else {
         if (m.peak > m.used + m.used / 2)
-            buf_puts(&out, " * Peak: the server held much more than it does now; pages that the allocator keeps may go back with MEMORY PURGE.\n");
+            buf_puts(&out, " * Peak: the server held much more than it does now; pages that the "
+                           "allocator keeps may go back with MEMORY PURGE.\n");
         if (m.rss > m.used + m.used * 2 / 5 && m.rss > m.used + ((size_t)16 << 20))
-            buf_puts(&out, " * Fragmentation: the resident set is over 1.4 times what is in use.\n");
+            buf_puts(&out,
+                     " * Fragmentation: the resident set is over 1.4 times what is in use.\n");
         if (net.input_bytes + net.output_bytes > m.used / 4)
-            buf_puts(&out, " * Clients: their buffers hold a quarter of the memory. CLIENT LIST shows whose (tot-mem).\n");
+            buf_puts(&out, " * Clients: their buffers hold a quarter of the memory. CLIENT LIST "
+                           "shows whose (tot-mem).\n");
         if (out.len == 0)
             buf_puts(&out, "No problem was found.\n");
     }
@@ -107,9 +113,11 @@ enum cmd_result memory_malloc_stats_command(struct cmd_call *call)
     struct buf out = {0};
     mem_stats_read(&m);
     buf_printf(&out,
-               "allocator: %s\nin use: %zu bytes, of it %zu on the heap and %zu in page runs\npeak: %zu\nactive pages: %zu\n"
+               "allocator: %s\nin use: %zu bytes, of it %zu on the heap and %zu in page "
+               "runs\npeak: %zu\nactive pages: %zu\n"
                "resident: %zu\nretained address space: %zu\nresident set of the process: %zu\n",
-               mem_allocator_name(), m.used, m.heap, m.pages, m.peak, m.active, m.resident, m.retained, m.rss);
+               mem_allocator_name(), m.used, m.heap, m.pages, m.peak, m.active, m.resident,
+               m.retained, m.rss);
     resp_verbatim(call->reply, "txt", out.data, out.len);
     buf_release(&out);
     return CMD_DONE;

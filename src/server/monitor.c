@@ -4,7 +4,9 @@
 
 #include "base/clock.h"
 
-#define ARG_SHOWN_MAX ((size_t)4096)   /* bytes of an argument; vectors would make the feed cost more than the command */
+#define ARG_SHOWN_MAX \
+    /* bytes of an argument; vectors would make the feed cost more than the command */
+    ((size_t)4096)
 
 bool monitor_is_secret(const struct cmd_spec *spec)
 {
@@ -19,7 +21,8 @@ static void quote(struct buf *out, const struct resp_arg *a)
     for (size_t i = 0; i < n; i++) {
         static const char hex[] = "0123456789abcdef";
         unsigned char c = (unsigned char)a->data[i];
-        const char *plain = "\n\r\t\a\b\\\"", *named = "nrtab\\\"", *hit = c ? strchr(plain, c) : NULL;
+        const char *plain = "\n\r\t\a\b\\\"", *named = "nrtab\\\"",
+                   *hit = c ? strchr(plain, c) : NULL;
         if (hit) {
             *to++ = '\\';
             *to++ = named[hit - plain];
@@ -48,7 +51,8 @@ static bool redacted(const struct cmd_spec *spec, const struct resp_arg *argv, s
     return (i > 1 && resp_is(&argv[i - 1], "auth")) || (i > 2 && resp_is(&argv[i - 2], "auth"));
 }
 
-void monitor_feed(struct server *s, const struct cmd_client *from, const struct cmd_spec *spec, const struct resp_arg *argv, size_t argc)
+void monitor_feed(struct server *s, const struct cmd_client *from, const struct cmd_spec *spec,
+                  const struct resp_arg *argv, size_t argc)
 {
     if (spec->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))
         return;
@@ -56,8 +60,9 @@ void monitor_feed(struct server *s, const struct cmd_client *from, const struct 
     uint64_t us = clock_wall_us();
     const char *peer = net_conn_peer(from->conn);
     bool is_unix = net_conn_is_unix(from->conn);
-    buf_printf(&line, "+%llu.%06llu [%u %s%.*s]", (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000), from->db,
-               is_unix ? "unix:" : "", (int)(strlen(peer) - (is_unix ? 2 : 0)), peer);
+    buf_printf(&line, "+%llu.%06llu [%u %s%.*s]", (unsigned long long)(us / 1000000),
+               (unsigned long long)(us % 1000000), from->db, is_unix ? "unix:" : "",
+               (int)(strlen(peer) - (is_unix ? 2 : 0)), peer);
     for (size_t i = 0; i < argc && line.len < 65536; i++) {
         buf_append(&line, " ", 1);
         if (redacted(spec, argv, i))
@@ -68,8 +73,8 @@ void monitor_feed(struct server *s, const struct cmd_client *from, const struct 
     buf_puts(&line, "\r\n");
     struct cmd_client *c;
     TAILQ_FOREACH(c, &s->clients->monitors, monitor_link)
-        if (!c->closing)
-            reply_push(c, line.data, line.len);
+    if (!c->closing)
+        reply_push(c, line.data, line.len);
     buf_release(&line);
 }
 

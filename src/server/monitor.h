@@ -6,7 +6,8 @@
 
 /* Commands whose arguments are passwords. */
 bool monitor_is_secret(const struct cmd_spec *spec);
-void monitor_feed(struct server *s, const struct cmd_client *from, const struct cmd_spec *spec, const struct resp_arg *argv, size_t argc);
+void monitor_feed(struct server *s, const struct cmd_client *from, const struct cmd_spec *spec,
+                  const struct resp_arg *argv, size_t argc);
 enum cmd_result monitor_command(struct cmd_call *call);
 
 #endif

@@ -1,7 +1,9 @@
 /* Replies in the order of commands; see client.h for the picture.
  *
- * HOLDING. A client that pipelines searches gets its replies in as few writes as possible: while more of its replies are owed, what is ready
- * waits for them, at most HOLD_NS and HOLD_BYTES. Each write() costs the kernel's whole TCP path and the waking of the client, several
+ * HOLDING. A client that pipelines searches gets its replies in as few writes as possible: while
+ * more of its replies are owed, what is ready
+ * waits for them, at most HOLD_NS and HOLD_BYTES. Each write() costs the kernel's whole TCP path
+ * and the waking of the client, several
  * times the hand-over between threads, so this is worth about a tenth of the throughput. */
 #include <stddef.h>
 #include <string.h>
@@ -11,7 +13,7 @@
 #include "server/client.h"
 #include "server/stats.h"
 
-#define HOLD_NS 200000
+#define HOLD_NS    200000
 #define HOLD_BYTES ((size_t)16 * 1024)
 
 struct buf *reply_target(struct cmd_client *c)
@@ -68,11 +70,12 @@ static void account(struct slot *slot)
     bool failed = reply->len > 0 && reply->data[0] == '-';
     if (failed)
         stats_error(s->stats, reply->data + 1, reply->len - 1);
-    stats_command(s->stats, cmd_id(s->commands, slot->spec), us, failed, s->config->latency_tracking);
+    stats_command(s->stats, cmd_id(s->commands, slot->spec), us, failed,
+                  s->config->latency_tracking);
     s->stats->searches++;
     if (slot->args && us >= (uint64_t)s->config->slowlog_log_slower_than) {
-        slowlog_add(s->slowlog, slot->args, s->now_ms, us, net_conn_peer(c->conn), c->name ? c->name : "",
-                    (size_t)s->config->slowlog_max_len);
+        slowlog_add(s->slowlog, slot->args, s->now_ms, us, net_conn_peer(c->conn),
+                    c->name ? c->name : "", (size_t)s->config->slowlog_max_len);
         slot->args = NULL;
     }
 }

@@ -1,4 +1,5 @@
-/* The server's life: parts are made, the network is opened, the loop turns, everything ends in reverse. */
+/* The server's life: parts are made, the network is opened, the loop turns, everything ends in
+ * reverse. */
 #include "server/server.h"
 
 #include <signal.h>
@@ -16,9 +17,9 @@
 #include "server/slowlog.h"
 #include "server/stats.h"
 
-#define TICK_MS 100
-#define CENSUS_NS 50000          /* of a tick, for counting what the indexes hold */
-#define FLUSH_AT_END_MS 1000     /* for replies under way when the server ends */
+#define TICK_MS         100
+#define CENSUS_NS       50000 /* of a tick, for counting what the indexes hold */
+#define FLUSH_AT_END_MS 1000  /* for replies under way when the server ends */
 
 static void random_hex(char out[41])
 {
@@ -46,7 +47,11 @@ struct server *server_new(struct config *config, struct cmd_table *commands)
     struct server *s = mem_zalloc(sizeof(*s));
     s->config = config;
     s->commands = commands;
-    s->host = (struct cmd_host){.defer = reply_defer, .finish = reply_finish, .key_changed = key_changed, .autocreate = autocreate, .server = s};
+    s->host = (struct cmd_host){.defer = reply_defer,
+                                .finish = reply_finish,
+                                .key_changed = key_changed,
+                                .autocreate = autocreate,
+                                .server = s};
     s->clients = clients_new();
     s->stats = stats_new(cmd_rows(commands));
     s->slowlog = slowlog_new();
@@ -100,15 +105,20 @@ bool server_open(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    s->workers = c->search_threads ? (unsigned)c->search_threads : (unsigned)(cores > 0 ? cores : 1);
-    struct net_options net = {.io_threads = (unsigned)c->io_threads, .open = client_open, .gone = client_gone, .arg = s};
+    s->workers =
+        c->search_threads ? (unsigned)c->search_threads : (unsigned)(cores > 0 ? cores : 1);
+    struct net_options net = {
+        .io_threads = (unsigned)c->io_threads, .open = client_open, .gone = client_gone, .arg = s};
     s->net = net_new(&net);
     if (!s->net) {
         config_error(error, "cannot start the event loop");
         return false;
     }
-    struct vs_options engine = {.threads = s->workers, .databases = (unsigned)c->databases,
-                                .link_backlog_max = (size_t)c->link_backlog_max, .wake = wake, .wake_arg = s};
+    struct vs_options engine = {.threads = s->workers,
+                                .databases = (unsigned)c->databases,
+                                .link_backlog_max = (size_t)c->link_backlog_max,
+                                .wake = wake,
+                                .wake_arg = s};
     if (vs_open(&engine, &s->store) != VS_OK) {
         config_error(error, "cannot start the engine with %u threads", s->workers);
         return false;
@@ -159,7 +169,8 @@ void server_free(struct server *s)
             reply_cancel_all(s->clients->at[i]);
             exec_abandon(s->clients->at[i]);
         }
-        /* The engine is closed when no search is left; workers still end those that were cancelled. */
+        /* The engine is closed when no search is left; workers still end those that were
+         * cancelled. */
         while (s->pending > 0) {
             net_run_posts(s->net, UINT64_MAX);
             if (s->store)

@@ -11,7 +11,7 @@
 #include "server/client.h"
 #include "server/crash.h"
 
-#define OWN_FILES 64      /* descriptors the server itself may need */
+#define OWN_FILES 64 /* descriptors the server itself may need */
 
 void config_error(struct buf *error, const char *fmt, ...)
 {
@@ -29,8 +29,13 @@ bool settings_open_listeners(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
     struct net_listen_options o = {
-        .bind = c->bind.items, .bind_n = c->bind.n, .port = (unsigned)c->port, .backlog = (int)c->tcp_backlog,
-        .unix_path = c->unixsocket, .unix_mode = (unsigned)c->unixsocketperm, .keepalive_s = (unsigned)c->tcp_keepalive,
+        .bind = c->bind.items,
+        .bind_n = c->bind.n,
+        .port = (unsigned)c->port,
+        .backlog = (int)c->tcp_backlog,
+        .unix_path = c->unixsocket,
+        .unix_mode = (unsigned)c->unixsocketperm,
+        .keepalive_s = (unsigned)c->tcp_keepalive,
     };
     /* `bind ""` asks for no address at all; an empty list in our options would mean all. */
     if (o.bind_n == 0)
@@ -118,7 +123,8 @@ static bool on_keepalive(void *arg, const char *name, const char **why)
     return true;
 }
 
-/* A password that is set later does not throw out those who are in, as in Redis; without one everybody is. */
+/* A password that is set later does not throw out those who are in, as in Redis; without one
+ * everybody is. */
 static bool on_password(void *arg, const char *name, const char **why)
 {
     (void)name;
@@ -139,9 +145,16 @@ void settings_listen(struct server *s)
         const char *name;
         config_listener fn;
     } all[] = {
-        {"bind", on_listeners}, {"port", on_listeners}, {"loglevel", on_loglevel}, {"dir", on_dir},
-        {"crash-log-enabled", on_crash_log}, {"link-backlog-max", on_backlog}, {"maxclients", on_maxclients},
-        {"client-query-buffer-limit", on_limits}, {"proto-max-bulk-len", on_limits}, {"tcp-keepalive", on_keepalive},
+        {"bind", on_listeners},
+        {"port", on_listeners},
+        {"loglevel", on_loglevel},
+        {"dir", on_dir},
+        {"crash-log-enabled", on_crash_log},
+        {"link-backlog-max", on_backlog},
+        {"maxclients", on_maxclients},
+        {"client-query-buffer-limit", on_limits},
+        {"proto-max-bulk-len", on_limits},
+        {"tcp-keepalive", on_keepalive},
         {"requirepass", on_password},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -163,7 +176,9 @@ void settings_open_files(struct config *c)
     if (limit.rlim_cur >= want)
         return;
     long long allowed = limit.rlim_cur > OWN_FILES ? (long long)limit.rlim_cur - OWN_FILES : 1;
-    log_warning("maxclients %lld needs %llu open files, the system allows %llu: maxclients is now %lld. Raise 'ulimit -n' for more.",
-                c->maxclients, (unsigned long long)want, (unsigned long long)limit.rlim_cur, allowed);
+    log_warning("maxclients %lld needs %llu open files, the system allows %llu: maxclients is now "
+                "%lld. Raise 'ulimit -n' for more.",
+                c->maxclients, (unsigned long long)want, (unsigned long long)limit.rlim_cur,
+                allowed);
     c->maxclients = allowed;
 }

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "server/server.h"
 
-#define ARGS_MAX 32          /* arguments an entry shows, the last one telling how many more there were */
-#define ARG_LEN_MAX 128      /* bytes of each, then how many more there were */
+#define ARGS_MAX    32 /* arguments an entry shows, the last one telling how many more there were */
+#define ARG_LEN_MAX 128 /* bytes of each, then how many more there were */
 
 struct entry {
     TAILQ_ENTRY(entry) link;
@@ -18,7 +18,7 @@ struct entry {
 };
 
 struct slowlog {
-    TAILQ_HEAD(entry_list, entry) entries;   /* newest first */
+    TAILQ_HEAD(entry_list, entry) entries; /* newest first */
     size_t n;
     uint64_t next_id;
 };
@@ -32,7 +32,8 @@ static size_t cut_text(char *out, size_t size, const struct resp_arg *a, bool se
         return a->len;
     }
     memcpy(out, a->data, ARG_LEN_MAX);
-    return ARG_LEN_MAX + (size_t)snprintf(out + ARG_LEN_MAX, size - ARG_LEN_MAX, "... (%zu more bytes)", a->len - ARG_LEN_MAX);
+    return ARG_LEN_MAX + (size_t)snprintf(out + ARG_LEN_MAX, size - ARG_LEN_MAX,
+                                          "... (%zu more bytes)", a->len - ARG_LEN_MAX);
 }
 
 struct slowlog_args *slowlog_args_new(const struct resp_arg *argv, size_t argc, bool secret)
@@ -96,12 +97,16 @@ void slowlog_free(struct slowlog *l)
     mem_free(l);
 }
 
-void slowlog_add(struct slowlog *l, struct slowlog_args *args, uint64_t now_ms, uint64_t us, const char *address,
-                 const char *name, size_t max)
+void slowlog_add(struct slowlog *l, struct slowlog_args *args, uint64_t now_ms, uint64_t us,
+                 const char *address, const char *name, size_t max)
 {
     struct entry *e = mem_zalloc(sizeof(*e));
-    *e = (struct entry){.id = l->next_id++, .at_s = now_ms / 1000, .us = us, .args = args,
-                        .address = mem_strndup(address, strlen(address)), .name = mem_strndup(name, strlen(name))};
+    *e = (struct entry){.id = l->next_id++,
+                        .at_s = now_ms / 1000,
+                        .us = us,
+                        .args = args,
+                        .address = mem_strndup(address, strlen(address)),
+                        .name = mem_strndup(name, strlen(name))};
     TAILQ_INSERT_HEAD(&l->entries, e, link);
     l->n++;
     cut(l, max);

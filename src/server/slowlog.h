@@ -1,4 +1,5 @@
-/* The slow log: the last commands that took longer than slowlog-log-slower-than, with arguments cut as Redis cuts them.
+/* The slow log: the last commands that took longer than slowlog-log-slower-than, with arguments
+ * cut as Redis cuts them.
  * Loop thread. */
 #ifndef SERVER_SLOWLOG_H
 #define SERVER_SLOWLOG_H
@@ -21,7 +22,8 @@ void slowlog_args_free(struct slowlog_args *a);
 struct slowlog *slowlog_new(void);
 void slowlog_free(struct slowlog *l);
 /* Takes `args`. */
-void slowlog_add(struct slowlog *l, struct slowlog_args *args, uint64_t now_ms, uint64_t us, const char *address, const char *name, size_t max);
+void slowlog_add(struct slowlog *l, struct slowlog_args *args, uint64_t now_ms, uint64_t us,
+                 const char *address, const char *name, size_t max);
 
 enum cmd_result slowlog_get_command(struct cmd_call *call);
 enum cmd_result slowlog_len_command(struct cmd_call *call);

@@ -66,7 +66,8 @@ void stats_error(struct stats *s, const char *text, size_t len)
     e->count = 1;
 }
 
-void stats_turn(struct stats *s, uint64_t cpu_ns, const uint64_t at[STAT_PHASES + 1], const struct cmd_spec *last)
+void stats_turn(struct stats *s, uint64_t cpu_ns, const uint64_t at[STAT_PHASES + 1],
+                const struct cmd_spec *last)
 {
     s->turns++;
     s->turn_cpu_ns += cpu_ns;
@@ -91,7 +92,8 @@ void stats_sample(struct stats *s, uint64_t now_ms, const uint64_t now[STAT_RATE
     if (ms == 0)
         return;
     for (int i = 0; i < STAT_RATES; i++) {
-        s->rate[i][s->rate_at] = now[i] >= s->rate_last[i] ? (now[i] - s->rate_last[i]) * 1000 / ms : 0;
+        s->rate[i][s->rate_at] =
+            now[i] >= s->rate_last[i] ? (now[i] - s->rate_last[i]) * 1000 / ms : 0;
         s->rate_last[i] = now[i];
     }
     s->rate_last_ms = now_ms;

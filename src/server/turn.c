@@ -1,13 +1,17 @@
-/* A turn of the loop. Its parts share a budget (loop-budget-us) so that the whole stays under a millisecond of CPU time:
+/* A turn of the loop. Its parts share a budget (loop-budget-us) so that the whole stays under a
+ * millisecond of CPU time:
  *
  *   poll      collect events, sleep when nothing is left to do
  *   posts     replies that workers have finished
- *   ready     clients in order of arrival, a few commands each, until the budget is used up; the rest waits for the next turn
+ *   ready     clients in order of arrival, a few commands each, until the budget is used up; the
+ * rest waits for the next turn
  *   engine    vs_poll: publish linked batches, free what no reader holds
  *   flush     one write a connection, a quarter of a budget at most
  *
- * Deadlines are taken from the monotonic clock, which a system call less makes cheap: a loop that was put off the
- * processor ends its turn early and begins another. What the turn really used is measured by its thread's CPU clock. */
+ * Deadlines are taken from the monotonic clock, which a system call less makes cheap: a loop that
+ * was put off the
+ * processor ends its turn early and begins another. What the turn really used is measured by its
+ * thread's CPU clock. */
 #include "base/clock.h"
 #include "server/client.h"
 #include "server/latency.h"
@@ -51,8 +55,10 @@ void server_turn(struct server *s)
     at[STAT_WORK] = clock_mono_ns();
     work(s);
     at[STAT_ENGINE] = clock_mono_ns();
-    /* A client that waits for the backlog tries again when the engine has moved, not in every turn: the loop shall sleep meanwhile. */
-    bool moved = s->poll_again | atomic_exchange_explicit(&s->engine_woke, false, memory_order_acquire);
+    /* A client that waits for the backlog tries again when the engine has moved, not in every
+     * turn: the loop shall sleep meanwhile. */
+    bool moved =
+        s->poll_again | atomic_exchange_explicit(&s->engine_woke, false, memory_order_acquire);
     s->poll_again = vs_poll(s->store, ENGINE_BUDGET_US);
     if (moved)
         clients_resume(s, CLIENT_WAITS_BACKLOG);

@@ -1,4 +1,5 @@
-/* Administering a server: CLIENT, CONFIG, COMMAND, INFO, SLOWLOG, LATENCY, MEMORY, MONITOR, DEBUG, SHUTDOWN, signals, the crash report, and the
+/* Administering a server: CLIENT, CONFIG, COMMAND, INFO, SLOWLOG, LATENCY, MEMORY, MONITOR, DEBUG,
+ * SHUTDOWN, signals, the crash report, and the
  * real redis-cli and redis-benchmark. */
 #include <setjmp.h>
 #include <signal.h>
@@ -23,7 +24,8 @@ static char output[1 << 20];
 static void tool(struct test_server *s, const char *program, const char *args)
 {
     char line[512];
-    snprintf(line, sizeof(line), "timeout 30 %s -p %d %s 2>&1 </dev/null", program, server_port(s), args);
+    snprintf(line, sizeof(line), "timeout 30 %s -p %d %s 2>&1 </dev/null", program, server_port(s),
+             args);
     FILE *f = popen(line, "r");
     assert_non_null(f);
     size_t n = fread(output, 1, sizeof(output) - 1, f);
@@ -191,9 +193,26 @@ static void test_info(void **state)
     struct test_server *s = server_start(NULL);
     redisContext *c = server_connect(s);
     static const char *const fields[] = {
-        "redis_version:7.2.4", "vecstore_version:", "run_id:", "tcp_port:", "connected_clients:", "used_memory:", "loading:0",
-        "total_commands_processed:", "instantaneous_ops_per_sec:", "loop_turn_max_us:", "role:master", "connected_slaves:0", "master_replid:",
-        "used_cpu_user:", "# Modules", "cluster_enabled:0", "db0:keys=1,expires=0", "elements:1", "vectors_unlinked:", "memory_total:",
+        "redis_version:7.2.4",
+        "vecstore_version:",
+        "run_id:",
+        "tcp_port:",
+        "connected_clients:",
+        "used_memory:",
+        "loading:0",
+        "total_commands_processed:",
+        "instantaneous_ops_per_sec:",
+        "loop_turn_max_us:",
+        "role:master",
+        "connected_slaves:0",
+        "master_replid:",
+        "used_cpu_user:",
+        "# Modules",
+        "cluster_enabled:0",
+        "db0:keys=1,expires=0",
+        "elements:1",
+        "vectors_unlinked:",
+        "memory_total:",
     };
     reply_int(c, 1, "VADD k VALUES 1 1 a");
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
@@ -214,7 +233,13 @@ static void test_info(void **state)
 static void test_slowlog_latency_memory(void **state)
 {
     (void)state;
-    static const char *const args[] = {"--enable-debug-command", "yes", "--slowlog-log-slower-than", "0", "--latency-monitor-threshold", "5", NULL};
+    static const char *const args[] = {"--enable-debug-command",
+                                       "yes",
+                                       "--slowlog-log-slower-than",
+                                       "0",
+                                       "--latency-monitor-threshold",
+                                       "5",
+                                       NULL};
     struct test_server *s = server_start(args);
     redisContext *c = server_connect(s);
     reply_status(c, "OK", "SLOWLOG RESET");
@@ -338,7 +363,8 @@ static void test_shutdown(void **state)
 static void test_sigterm_under_load(void **state)
 {
     (void)state;
-    static const char *const args[] = {"--pidfile", "s.pid", "--unixsocket", "s.sock", "--io-threads", "2", NULL};
+    static const char *const args[] = {
+        "--pidfile", "s.pid", "--unixsocket", "s.sock", "--io-threads", "2", NULL};
     struct test_server *s = server_start(args);
     char path[512];
     snprintf(path, sizeof(path), "%s/s.pid", server_dir(s));
@@ -348,7 +374,8 @@ static void test_sigterm_under_load(void **state)
         fd[i] = server_socket(s);
         for (int k = 0; k < 200; k++) {
             char text[128];
-            snprintf(text, sizeof(text), "VADD k VALUES 2 %d %d e%d-%d\r\nVSEARCH k VALUES 2 1 %d\r\n", i, k, i, k, k);
+            snprintf(text, sizeof(text),
+                     "VADD k VALUES 2 %d %d e%d-%d\r\nVSEARCH k VALUES 2 1 %d\r\n", i, k, i, k, k);
             raw_puts(fd[i], text);
         }
     }
@@ -370,8 +397,10 @@ static void test_sigterm_under_load(void **state)
 static void test_bad_start(void **state)
 {
     (void)state;
-    static const char *const bad_setting[] = {"--no-such-setting", "1", NULL}, *const bad_bind[] = {"--bind", "203.0.113.77", "--port", "7998", NULL},
-                            *const version[] = {"--version", NULL}, *const dump[] = {"--dump-default-config", NULL};
+    static const char *const bad_setting[] = {"--no-such-setting", "1", NULL},
+                             *const bad_bind[] = {"--bind", "203.0.113.77", "--port", "7998", NULL},
+                             *const version[] = {"--version", NULL},
+                             *const dump[] = {"--dump-default-config", NULL};
     char *text;
     assert_int_not_equal(server_run(bad_setting, 10000, &text), 0);
     free(text);
@@ -426,13 +455,20 @@ static void test_redis_tools_io_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_client),       cmocka_unit_test(test_client_reply_and_pause),
-        cmocka_unit_test(test_config),       cmocka_unit_test(test_command),
-        cmocka_unit_test(test_command_keys), cmocka_unit_test(test_info),
-        cmocka_unit_test(test_slowlog_latency_memory), cmocka_unit_test(test_monitor),
-        cmocka_unit_test(test_debug_guard),  cmocka_unit_test(test_crash_report),
-        cmocka_unit_test(test_shutdown),     cmocka_unit_test(test_sigterm_under_load),
-        cmocka_unit_test(test_bad_start),    cmocka_unit_test(test_redis_tools),
+        cmocka_unit_test(test_client),
+        cmocka_unit_test(test_client_reply_and_pause),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_command),
+        cmocka_unit_test(test_command_keys),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_slowlog_latency_memory),
+        cmocka_unit_test(test_monitor),
+        cmocka_unit_test(test_debug_guard),
+        cmocka_unit_test(test_crash_report),
+        cmocka_unit_test(test_shutdown),
+        cmocka_unit_test(test_sigterm_under_load),
+        cmocka_unit_test(test_bad_start),
+        cmocka_unit_test(test_redis_tools),
         cmocka_unit_test(test_redis_tools_io_threads),
     };
     return cmocka_run_group_tests_name("server_admin", tests, NULL, NULL);

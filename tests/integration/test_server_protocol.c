@@ -1,4 +1,5 @@
-/* The protocol and what a client may do to the server: inline and pipelined commands, order of replies, RESP3, authentication, and
+/* The protocol and what a client may do to the server: inline and pipelined commands, order of
+ * replies, RESP3, authentication, and
  * the limits on what an ill-behaved client can hold. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,8 @@ static void test_inline_and_split(void **state)
     raw_talk(fd, "PING\r\n", "+PONG\r\n");
     raw_talk(fd, "echo \"a\\x41b\"\n", "$3\r\naAb\r\n");
     raw_talk(fd, "\r\n\r\nPING\r\n", "+PONG\r\n");
-    raw_talk(fd, "*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\nPING\r\n", "+PONG\r\n$2\r\nhi\r\n+PONG\r\n");
+    raw_talk(fd, "*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\nPING\r\n",
+             "+PONG\r\n$2\r\nhi\r\n+PONG\r\n");
     /* One byte a write. */
     const char *text = "*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n";
     for (const char *p = text; *p; p++)
@@ -55,14 +57,16 @@ static void test_protocol_errors(void **state)
     protocol_error(s, "*1\r\n$-5\r\n", "-ERR Protocol error: invalid bulk length\r\n");
     protocol_error(s, "*1\r\n$99999999999\r\n", "-ERR Protocol error: invalid bulk length\r\n");
     /* The replies of what came before leave first. */
-    protocol_error(s, "PING\r\n*1\r\n!\r\n", "+PONG\r\n-ERR Protocol error: expected '$', got '!'\r\n");
+    protocol_error(s, "PING\r\n*1\r\n!\r\n",
+                   "+PONG\r\n-ERR Protocol error: expected '$', got '!'\r\n");
     /* A web page in somebody's browser. */
     int fd = server_socket(s);
     raw_puts(fd, "POST / HTTP/1.1\r\nHost: x\r\n\r\nFLUSHALL\r\n");
     raw_expect_closed(fd);
     close(fd);
     fd = server_socket(s);
-    raw_talk(fd, "nosuch a b\r\n", "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' \r\n");
+    raw_talk(fd, "nosuch a b\r\n",
+             "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' \r\n");
     raw_talk(fd, "client nosuch\r\n", "-ERR unknown subcommand 'nosuch'. Try CLIENT HELP.\r\n");
     raw_talk(fd, "echo\r\n", "-ERR wrong number of arguments for 'echo' command\r\n");
     raw_talk(fd, "client id x\r\n", "-ERR wrong number of arguments for 'client|id' command\r\n");
@@ -80,9 +84,13 @@ static void test_resp3(void **state)
     char line[256];
     raw_talk(fd, "HELLO 4\r\n", "-NOPROTO unsupported protocol version\r\n");
     raw_talk(fd, "HELLO x\r\n", "-ERR Protocol version is not an integer or out of range\r\n");
-    raw_talk(fd, "HELLO 3 SETNAME me\r\n", "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n");
+    raw_talk(fd, "HELLO 3 SETNAME me\r\n",
+             "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n$5\r\nproto\r\n:"
+             "3\r\n$2\r\nid\r\n");
     raw_line(fd, line, sizeof(line));
-    raw_expect(fd, "$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n");
+    raw_expect(
+        fd,
+        "$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n");
     raw_talk(fd, "CLIENT GETNAME\r\n", "$2\r\nme\r\n");
     raw_talk(fd, "CLIENT SETNAME \"\"\r\n", "+OK\r\n");
     raw_talk(fd, "CLIENT GETNAME\r\n", "_\r\n");
@@ -99,7 +107,8 @@ static void test_resp3(void **state)
     server_stop(s);
 }
 
-/* Searches are answered by workers, PING at once: the replies still come in the order of the commands. */
+/* Searches are answered by workers, PING at once: the replies still come in the order of the
+ * commands. */
 static void order_of_replies(const char *const *args)
 {
     struct test_server *s = server_start(args);
@@ -186,17 +195,23 @@ static void test_auth(void **state)
     int fd = server_socket(s);
     raw_talk(fd, "PING\r\n", "-NOAUTH Authentication required.\r\n");
     raw_talk(fd, "NOSUCH\r\n", "-ERR unknown command 'NOSUCH', with args beginning with: \r\n");
-    raw_talk(fd, "AUTH wrong\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
-    raw_talk(fd, "AUTH secre\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
-    raw_talk(fd, "AUTH secretsecret\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
-    raw_talk(fd, "AUTH other secret\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
-    raw_talk(fd, "HELLO 3 AUTH default wrong\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    raw_talk(fd, "AUTH wrong\r\n",
+             "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    raw_talk(fd, "AUTH secre\r\n",
+             "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    raw_talk(fd, "AUTH secretsecret\r\n",
+             "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    raw_talk(fd, "AUTH other secret\r\n",
+             "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    raw_talk(fd, "HELLO 3 AUTH default wrong\r\n",
+             "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
     raw_talk(fd, "PING\r\n", "-NOAUTH Authentication required.\r\n");
     raw_talk(fd, "AUTH default secret\r\n", "+OK\r\n");
     raw_talk(fd, "PING\r\n", "+PONG\r\n");
     raw_talk(fd, "RESET\r\n", "+RESET\r\n");
     raw_talk(fd, "PING\r\n", "-NOAUTH Authentication required.\r\n");
-    raw_talk(fd, "AUTH secret\r\nCONFIG SET requirepass \"\"\r\nRESET\r\nPING\r\n", "+OK\r\n+OK\r\n+RESET\r\n+PONG\r\n");
+    raw_talk(fd, "AUTH secret\r\nCONFIG SET requirepass \"\"\r\nRESET\r\nPING\r\n",
+             "+OK\r\n+OK\r\n+RESET\r\n+PONG\r\n");
     raw_talk(fd, "CONFIG SET requirepass again\r\n", "+OK\r\n");
     close(fd);
     /* What somebody without a password may send is small. */
@@ -205,7 +220,8 @@ static void test_auth(void **state)
     raw_expect_closed(fd);
     close(fd);
     fd = server_socket(s);
-    raw_talk(fd, "*2\r\n$4\r\nAUTH\r\n$16385\r\n", "-ERR Protocol error: unauthenticated bulk length\r\n");
+    raw_talk(fd, "*2\r\n$4\r\nAUTH\r\n$16385\r\n",
+             "-ERR Protocol error: unauthenticated bulk length\r\n");
     raw_expect_closed(fd);
     close(fd);
     fd = server_socket(s);
@@ -306,7 +322,8 @@ static void test_half_command(void **state)
     server_stop(s);
 }
 
-/* A client that sends and never reads is closed at the hard limit, and without one its commands wait. */
+/* A client that sends and never reads is closed at the hard limit, and without one its commands
+ * wait. */
 static void never_reads(const char *const *args, bool limited)
 {
     struct test_server *s = server_start(args);
@@ -360,7 +377,8 @@ static void test_never_reads(void **state)
 static void test_never_reads_io_threads(void **state)
 {
     (void)state;
-    static const char *const args[] = {"--io-threads", "3", "--client-output-buffer-limit", "normal 8mb 0 0", NULL};
+    static const char *const args[] = {"--io-threads", "3", "--client-output-buffer-limit",
+                                       "normal 8mb 0 0", NULL};
     static const char *const no_limit[] = {"--io-threads", "3", NULL};
     never_reads(args, true);
     never_reads(no_limit, false);
@@ -369,7 +387,8 @@ static void test_never_reads_io_threads(void **state)
 static void test_unix_socket(void **state)
 {
     (void)state;
-    static const char *const args[] = {"--port", "0", "--unixsocket", "s.sock", "--unixsocketperm", "700", NULL};
+    static const char *const args[] = {"--port", "0", "--unixsocket", "s.sock", "--unixsocketperm",
+                                       "700",    NULL};
     struct test_server *s = server_start(args);
     redisContext *c = server_connect(s);
     reply_status(c, "PONG", "PING");
@@ -382,13 +401,20 @@ static void test_unix_socket(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inline_and_split),   cmocka_unit_test(test_protocol_errors),
-        cmocka_unit_test(test_resp3),              cmocka_unit_test(test_order),
-        cmocka_unit_test(test_order_io_threads),   cmocka_unit_test(test_large_values),
-        cmocka_unit_test(test_auth),               cmocka_unit_test(test_maxclients),
-        cmocka_unit_test(test_idle_timeout),       cmocka_unit_test(test_query_buffer_limit),
-        cmocka_unit_test(test_half_command),       cmocka_unit_test(test_never_reads),
-        cmocka_unit_test(test_never_reads_io_threads), cmocka_unit_test(test_unix_socket),
+        cmocka_unit_test(test_inline_and_split),
+        cmocka_unit_test(test_protocol_errors),
+        cmocka_unit_test(test_resp3),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_order_io_threads),
+        cmocka_unit_test(test_large_values),
+        cmocka_unit_test(test_auth),
+        cmocka_unit_test(test_maxclients),
+        cmocka_unit_test(test_idle_timeout),
+        cmocka_unit_test(test_query_buffer_limit),
+        cmocka_unit_test(test_half_command),
+        cmocka_unit_test(test_never_reads),
+        cmocka_unit_test(test_never_reads_io_threads),
+        cmocka_unit_test(test_unix_socket),
     };
     return cmocka_run_group_tests_name("server_protocol", tests, NULL, NULL);
 }

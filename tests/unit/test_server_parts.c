@@ -1,4 +1,5 @@
-/* Parts of the server that need no server: the table of commands, the histogram, the slow log's arguments. */
+/* Parts of the server that need no server: the table of commands, the histogram, the slow log's
+ * arguments. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,7 +81,8 @@ static void test_table(void **state)
     assert_string_equal(resolve(t, NULL, 1, "PiNg")->name, "ping");
     assert_string_equal(resolve(t, NULL, 3, "client", "KILL", "x")->name, "kill");
     assert_string_equal(resolve(t, NULL, 1, "command")->name, "command");
-    resolve(t, "-ERR unknown command 'x', with args beginning with: 'a' 'b\xc3' ", 3, "x", "a", "b\xc3");
+    resolve(t, "-ERR unknown command 'x', with args beginning with: 'a' 'b\xc3' ", 3, "x", "a",
+            "b\xc3");
     resolve(t, "-ERR unknown command '', with args beginning with: ", 1, "");
     resolve(t, "-ERR unknown subcommand 'x'. Try CLIENT HELP.", 2, "client", "x");
     resolve(t, "-ERR wrong number of arguments for 'client' command", 1, "client");
@@ -125,7 +127,9 @@ static void test_slowlog_args(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_histogram), cmocka_unit_test(test_table), cmocka_unit_test(test_slowlog_args),
+        cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_slowlog_args),
     };
     return cmocka_run_group_tests_name("server_parts", tests, NULL, NULL);
 }
