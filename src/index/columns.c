@@ -103,6 +103,18 @@ struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from
     return c;
 }
 
+static void touch(void *column, size_t size)
+{
+    for (size_t at = 0; column && at < size; at += 4096)
+        ((volatile char *)column)[at] = 0;
+}
+
+void chunk_touch(struct chunk *c)
+{
+    touch(c->rows, (size_t)c->slots * c->row_bytes);
+    touch(c->originals, (size_t)c->slots * c->original_bytes);
+}
+
 void chunk_free(struct chunk *c)
 {
     if (!c)

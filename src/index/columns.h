@@ -71,6 +71,8 @@ struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with
 /* A larger copy of a small chunk (which stays as it was, for its readers). Without its extra array's ownership: the
  * pointers in it are shared. */
 struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from, uint32_t slots);
+/* Touches every page, so that whoever fills the chunk meets no page fault. */
+void chunk_touch(struct chunk *c);
 bool chunk_add_links(struct chunk *c);
 /* Makes the extra array when it is missing; false when memory is exhausted. */
 bool chunk_add_extra(struct chunk *c);

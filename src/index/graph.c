@@ -108,6 +108,8 @@ void graph_retire(struct graph *g)
 
 bool graph_idle(const struct graph *g)
 {
+    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_RUNNING)
+        return false;
     return !g->job || atomic_load_explicit(&g->job_state, memory_order_acquire) == JOB_ENDED;
 }
 
@@ -152,6 +154,8 @@ void graph_free(struct graph *g)
         mem_free(r);
     }
     free_records(g);
+    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_READY)
+        chunk_free(g->spare);
     free_batches(g->queue);
     free_batches(g->finished);
     if (g->open)
@@ -468,6 +472,8 @@ bool graph_poll(struct graph *g, uint64_t until_ns)
         return false;
     take_finished(g);
     bool more = graph_release_some(g, until_ns);
+    if (g->slots - g->nused > CHUNK_SLOTS)
+        graph_drop_spare(g);
     if (!g->graphed && g->slots - g->nused >= CHUNK_SLOTS && g->compact.step == COMPACT_OFF && !g->nreleasing)
         graph_drop_tail(g);
     if (g->job) {
@@ -597,6 +603,8 @@ void graph_info(const struct graph *g, struct graph_info *out)
     out->digest = g->digest;
     for (uint32_t i = 0; i < g->nchunks; i++)
         chunk_bytes(&g->shape, g->chunks[i], &out->bytes);
+    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_READY)
+        chunk_bytes(&g->shape, g->spare, &out->bytes);
     out->upper_bytes = (size_t)g->nupper * UPPER_BLOCKS * g->shape.m * sizeof(uint32_t);
     out->other_bytes = sizeof(*g) + g->slots / 8 + g->chunks_cap * sizeof(void *) +
                        (g->nwaiting + 1) * (g->open || g->nwaiting ? sizeof(struct batch) : 0) +

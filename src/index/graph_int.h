@@ -76,6 +76,9 @@ struct link_job;
 /* A job that ends tells the owner first and lets go of the graph after: so the owner may see it ending, and looks again. */
 enum job_state { JOB_RUNNING, JOB_ENDING, JOB_ENDED };
 
+/* The next chunk is made and its pages touched by a worker: tens of page faults are not for the owner. */
+enum spare_state { SPARE_NONE, SPARE_RUNNING, SPARE_READY };
+
 struct graph {
     struct graph_env *env;
     struct graph_owner owner;
@@ -116,6 +119,9 @@ struct graph {
     struct batch *queue, **queue_tail;    /* closed, not linked yet */
     struct batch *finished, **finished_tail;
     struct link_job *job;            /* running, or NULL; owner creates and frees */
+    struct pool_task spare_task;     /* prepares the next chunk before it is needed */
+    struct chunk *spare;             /* valid when SPARE_READY */
+    _Atomic int spare_state;         /* enum spare_state */
     _Atomic int job_state;           /* enum job_state */
     _Atomic bool ready;              /* env->ready called since the last poll */
     _Atomic bool stop;
@@ -191,6 +197,7 @@ void graph_release_later(struct graph *g, uint32_t *slots, size_t n, bool vacate
 bool graph_release_some(struct graph *g, uint64_t until_ns);            /* true: more to do */
 void graph_drop_chunks(struct graph *g, uint32_t nchunks);              /* keeps so many (all slots beyond are free); publishes */
 void graph_drop_tail(struct graph *g);                                  /* the last chunks, as far as all their slots are free */
+void graph_drop_spare(struct graph *g);                                 /* gives a prepared chunk back, on a worker */
 bool graph_alloc_upper(struct graph *g, int level, uint32_t *block);
 static inline struct chunk *graph_chunk(const struct graph *g, uint32_t slot)
 {
