@@ -1,12 +1,10 @@
 /* The input half of a connection: its buffer, reading into it, and taking commands out of it. Run
- * by whoever owns the
- * input (see net.h).
+ * by whoever owns the input (see net.h).
  *
  * The buffer grows with what has arrived, never with what a header announced: by doubling, up to
- * NET_MAP_MIN on the heap; beyond that it is
- * a mapping of its own, which mremap() grows without copying and whose pages cost nothing before
- * they are written. A read takes
- * at most NET_READ_MAX bytes, so that one connection's flood costs a turn little. */
+ * NET_MAP_MIN on the heap; beyond that it is a mapping of its own, which mremap() grows without
+ * copying and whose pages cost nothing before they are written. A read takes at most NET_READ_MAX
+ * bytes, so that one connection's flood costs a turn little. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -1,10 +1,9 @@
 /* io-threads: each has an event loop of its own over its share of the connections, reads, parses
- * batches of commands,
- * and writes what the loop appended. It never runs a command.
+ * batches of commands, and writes what the loop appended. It never runs a command.
  *
  * Loop to io-thread: bits in conn->to_io; whoever sets the first bit puts the connection on the
- * thread's stack. The thread takes the whole
- * stack, then each connection's bits, so a connection is on it at most once. Io-thread to loop:
+ * thread's stack. The thread takes the whole stack, then each connection's bits, so a connection
+ * is on it at most once. Io-thread to loop:
  * the same with conn->to_loop and net_post.
  * After LOOP_CLOSED the thread never touches the connection again. */
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* Listeners: TCP of both families and a unix socket. Accepting is bounded per turn; when the
- * process has run out of
- * descriptors it rests for a tenth of a second instead of being called again at once. */
+ * process has run out of descriptors it rests for a tenth of a second instead of being called
+ * again at once. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,9 @@
 /* The loop: events, timers, signals, and work posted by other threads.
  *
  * SLEEPING. Before it sleeps the loop says so in `sleeping`, then looks once more for posts and
- * wakes; a poster publishes, then looks whether
- * the loop sleeps. Both orders are sequentially consistent, so one of them sees the other, and the
- * eventfd is written only for a
- * loop that really sleeps: under load a hand-over costs one compare-and-swap. */
+ * wakes; a poster publishes, then looks whether the loop sleeps. Both orders are sequentially
+ * consistent, so one of them sees the other, and the eventfd is written only for a loop that
+ * really sleeps: under load a hand-over costs one compare-and-swap. */
 #include "net/net.h"
 
 #include <stdio.h>

@@ -3,28 +3,25 @@
  *
  * A TURN of the loop, as the server drives it:
  *
- *   net_poll         sleeps if it may; callbacks only mark connections ready and collect posts of
- * other threads
- *   net_take_ready   the server works through the ready connections: net_conn_next, execute, write
- * to net_conn_out
+ *   net_poll         sleep if there is nothing to do; mark connections ready, collect posts
+ *   net_take_ready   the server works through them: net_conn_next, execute, write to net_conn_out
  *   net_run_posts    what other threads have finished
  *   net_flush        one write() a connection
  *
  * A CONNECTION has two halves. Its input (buffer, RESP reader, commands parsed ahead) has one
- * owner at a time; its output
- * is a chain of blocks that the loop appends to. With io-threads off the loop owns both and reads,
- * parses and writes when the server asks.
- * With io-threads the input travels:
+ * owner at a time; its output is a chain of blocks that the loop appends to. With io-threads off
+ * the loop owns both, and reads, parses and writes when the server asks. With io-threads the input
+ * travels:
  *
- *        io-thread: wait, read, parse a batch  --post-->  loop: net_conn_next .. until it is empty
- *  --mailbox-->  io-thread
- *        loop: sealed blocks  --outbox, mailbox-->  io-thread: writev until empty
+ *   io-thread: wait, read, parse a batch --post--> loop: net_conn_next until it is empty
+ *              ^                                                        |
+ *              +------------------------- mailbox ----------------------+
+ *   loop: sealed blocks --outbox, mailbox--> io-thread: writev until empty
  *
  * so that no lock is taken and no argument is copied: arguments are slices of the input buffer,
- * which nobody moves while
- * the loop owns it. Rejected: the barrier of Redis 6 (all threads wait for the slowest), and a
- * socket read by
- * several threads in turn without ownership (nothing could be checked by ThreadSanitizer).
+ * which nobody moves while the loop owns it. Rejected: the barrier of Redis 6 (all threads wait
+ * for the slowest), and a socket read by several threads in turn without ownership (nothing could
+ * be checked by ThreadSanitizer).
  *
  * Everything here is called by the loop's thread, except net_post and net_wake (any thread). */
 #ifndef NET_NET_H
@@ -42,14 +39,10 @@ struct net_conn;
 
 struct net_options {
     unsigned io_threads; /* 1 (or 0): none, the loop does it all */
-    bool (*open)(
-        void *arg,
-        struct net_conn
-            *conn); /* a connection came in; false: it is refused, what was written to it is sent */
-    void (*gone)(
-        void *arg,
-        struct net_conn
-            *conn); /* after net_conn_close: nothing refers to it any more; it is freed on return */
+    /* A connection came in. False: it is refused, and what was written to it is sent. */
+    bool (*open)(void *arg, struct net_conn *conn);
+    /* After net_conn_close: nothing refers to it any more; it is freed on return. */
+    void (*gone)(void *arg, struct net_conn *conn);
     void *arg;
 };
 
@@ -69,8 +62,7 @@ void net_poll(struct net *n, int64_t timeout_us);
 struct net_conn *net_take_ready(struct net *n);
 size_t net_ready_count(const struct net *n);
 /* Writes what was appended; connections whose socket is full go on when it has room. True when it
- * stopped at `deadline_ns` (of
- * clock_mono_ns, at least one was written to) with some left. */
+ * stopped at `deadline_ns` (of clock_mono_ns, at least one was written to) with some left. */
 bool net_flush(struct net *n, uint64_t deadline_ns);
 
 /* Work for the loop from any thread: `run` is called by net_run_posts, in order of posting. Wakes
@@ -122,8 +114,8 @@ void net_listeners(const struct net *n, void (*each)(void *arg, const char *addr
 void net_conn_set_user(struct net_conn *c, void *user);
 void *net_conn_user(const struct net_conn *c);
 int net_conn_fd(const struct net_conn *c);
-const char *net_conn_peer(
-    const struct net_conn *c); /* "127.0.0.1:50000", "[::1]:50000", "/path:0" */
+/* "127.0.0.1:50000", "[::1]:50000", "/path:0". */
+const char *net_conn_peer(const struct net_conn *c);
 const char *net_conn_local(const struct net_conn *c);
 bool net_conn_is_unix(const struct net_conn *c);
 bool net_conn_is_local(const struct net_conn *c); /* a unix socket or a loopback peer */

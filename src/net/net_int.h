@@ -15,8 +15,8 @@
 #define NET_BLOCK      ((size_t)64 * 1024)  /* output is cut into blocks of about this size */
 #define NET_IOV        64
 #define NET_AHEAD_MAX  128 /* commands an io-thread parses before it hands over */
-#define NET_MAP_MIN \
-    ((size_t)1 << 20)     /* larger input buffers are mapped, so that growing them copies nothing */
+/* Larger input buffers are mapped, so that growing them copies nothing. */
+#define NET_MAP_MIN ((size_t)1 << 20)
 #define NET_ACCEPT_MAX 64 /* connections accepted in a turn, */
 #define NET_ACCEPT_NS  200000 /* and the time spent on it */
 
@@ -167,8 +167,8 @@ void net_input_trim(struct net_conn *c, bool in_loop);
 void net_input_release(struct net_conn *c, bool in_loop);
 /* output.c: the owner of the chain */
 void net_chain_append(struct net_conn *c, struct net_block *b);
-bool net_chain_write(
-    struct net_conn *c); /* one writev(); false: the socket failed. Check chain.head for more */
+/* One writev(); false: the socket failed. Check chain.head for more. */
+bool net_chain_write(struct net_conn *c);
 void net_chain_drop(struct net_conn *c, bool in_loop);
 struct net_block *net_block_new(struct buf *take);
 void net_trash_map(struct net *n, char *data, size_t len);

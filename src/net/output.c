@@ -1,7 +1,6 @@
 /* The output half of a connection: a chain of blocks, written from its head. Run by whoever owns
- * the chain: the loop, or the
- * connection's io-thread. Counters of the chain are atomic because the loop reads them for limits
- * and CLIENT LIST. */
+ * the chain: the loop, or the connection's io-thread. Counters of the chain are atomic because the
+ * loop reads them for limits and CLIENT LIST. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,8 +10,8 @@
 #include "base/mem.h"
 #include "net/net_int.h"
 
-#define SWEEP_BYTES \
-    ((size_t)2 << 20) /* memory given back in a turn: some 100 us of page table work */
+/* Memory given back in a turn: some 100 us of page table work. */
+#define SWEEP_BYTES ((size_t)2 << 20)
 #define SWEEP_BLOCKS 64
 
 struct net_block *net_block_new(struct buf *take)

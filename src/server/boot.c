@@ -2,8 +2,8 @@
  * server.
  *
  * The order matters: configuration before anything it decides; becoming a daemon before any thread
- * or event loop exists, which a
- * fork would not carry over; the pid file and systemd's READY after the sockets listen. */
+ * or event loop exists, which a fork would not carry over; the pid file and systemd's READY after
+ * the sockets listen. */
 #include "server/boot.h"
 
 #include <errno.h>

@@ -1,6 +1,5 @@
 /* What all indexes hold together: summed up a few keys at a time, so that it never stalls the
- * loop, and shown as of the last
- * whole pass. Loop thread. */
+ * loop, and shown as of the last whole pass. Loop thread. */
 #ifndef SERVER_CENSUS_H
 #define SERVER_CENSUS_H
 

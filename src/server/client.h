@@ -1,14 +1,12 @@
 /* Clients: what the server knows of a connection.
  *
  * ORDER OF REPLIES. A command whose reply comes from a worker takes a slot. While a client has
- * slots, replies of later
- * commands are kept behind the last one:
+ * slots, replies of later commands are kept behind the last one:
  *
  *   connection's output <- [slot: search 1 | after: +PONG] <- [slot: search 2 | after: ...]
  *
  * A slot whose reply has come moves to the output, with what follows it, once it is the first.
- * Without slots a reply is
- * written straight into the connection's output.
+ * Without slots a reply is written straight into the connection's output.
  *
  * Loop thread only. */
 #ifndef SERVER_CLIENT_H

@@ -1,6 +1,6 @@
 /* CLIENT LIST, INFO and KILL. The two that go through all clients work in slices: a cursor is an
- * id, and clients are kept in
- * order of ids, so that what comes and goes between slices does no harm. */
+ * id, and clients are kept in order of ids, so that what comes and goes between slices does no
+ * harm. */
 #include <string.h>
 
 #include "base/clock.h"

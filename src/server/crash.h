@@ -1,6 +1,5 @@
 /* The crash report: what is known when the process dies by a signal of its own making, written to
- * the log with
- * async-signal-safe calls only. Assertion failures and aborts come through it too. */
+ * the log with async-signal-safe calls only. Assertion failures and aborts come through it too. */
 #ifndef SERVER_CRASH_H
 #define SERVER_CRASH_H
 

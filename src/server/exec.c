@@ -1,10 +1,8 @@
 /* One command: from its arguments to its reply, in one go or in slices.
  *
- *   look up -> allowed? -> paused? -> MONITOR -> handler -> DONE: count, slow log
- *                                                  |-> AGAIN / BACKLOG: the client waits,
- * exec_resume goes on
- *                                                  |-> PENDING: a slot holds the place (reply.c
- * counts it) */
+ *   look up -> allowed? -> paused? -> MONITOR -> handler -> DONE            count, slow log
+ *                                                       |-> AGAIN, BACKLOG  exec_resume goes on
+ *                                                       |-> PENDING         reply.c counts it */
 #include <string.h>
 
 #include "base/clock.h"

@@ -1,8 +1,8 @@
-/* A log-linear histogram of microseconds: 16 steps to every power of two, so values are kept to 6
- * %.
+/* A log-linear histogram of microseconds: 16 steps to every power of two, so values are kept to
+ * 6 %.
  *
- *   value   0 1 .. 15 | 16 .. 31 | 32 34 .. 62 | 64 68 ..        each range of 2^k holds 16 steps
- * of 2^(k-4)
+ *   value   0 1 .. 15 | 16 .. 31 | 32 34 .. 62 | 64 68 ..
+ *           each range of 2^k holds 16 steps of 2^(k-4)
  *
  * One thread. */
 #ifndef SERVER_HISTOGRAM_H

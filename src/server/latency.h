@@ -1,6 +1,5 @@
 /* The latency monitor: for every kind of event, the worst of each second in which one passed
- * latency-monitor-threshold.
- * Loop thread. */
+ * latency-monitor-threshold. Loop thread. */
 #ifndef SERVER_LATENCY_H
 #define SERVER_LATENCY_H
 

@@ -4,9 +4,8 @@
 
 #include "base/clock.h"
 
-#define ARG_SHOWN_MAX \
-    /* bytes of an argument; vectors would make the feed cost more than the command */
-    ((size_t)4096)
+/* Bytes of an argument that are shown: vectors would make the feed cost more than the command. */
+#define ARG_SHOWN_MAX ((size_t)4096)
 
 bool monitor_is_secret(const struct cmd_spec *spec)
 {

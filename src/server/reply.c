@@ -1,10 +1,9 @@
 /* Replies in the order of commands; see client.h for the picture.
  *
  * HOLDING. A client that pipelines searches gets its replies in as few writes as possible: while
- * more of its replies are owed, what is ready
- * waits for them, at most HOLD_NS and HOLD_BYTES. Each write() costs the kernel's whole TCP path
- * and the waking of the client, several
- * times the hand-over between threads, so this is worth about a tenth of the throughput. */
+ * more of its replies are owed, what is ready waits for them, at most HOLD_NS and HOLD_BYTES. Each
+ * write() costs the kernel's whole TCP path and the waking of the client, several times the
+ * hand-over between threads, so this is worth about a tenth of the throughput. */
 #include <stddef.h>
 #include <string.h>
 

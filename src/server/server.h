@@ -7,8 +7,7 @@
  *     cmd_*.c (handlers)         reply.c (order of replies)
  *
  * Parts with state of their own (statistics, slow log, latency, monitors, clients) are opaque here
- * and have their own
- * headers; a file includes those it uses. */
+ * and have their own headers; a file includes those it uses. */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 

@@ -1,6 +1,5 @@
 /* The slow log: the last commands that took longer than slowlog-log-slower-than, with arguments
- * cut as Redis cuts them.
- * Loop thread. */
+ * cut as Redis cuts them. Loop thread. */
 #ifndef SERVER_SLOWLOG_H
 #define SERVER_SLOWLOG_H
 

@@ -10,10 +10,7 @@
 #define ADMIN      (CMD_ADMIN | CMD_LOADING | CMD_STALE | CMD_NOSCRIPT)
 #define ACL_ADMINS (ACL_ADMIN | ACL_SLOW | ACL_DANGEROUS)
 
-#define END          \
-    {                \
-        .name = NULL \
-    }
+#define END {.name = NULL}
 
 /* ---- CONFIG ---- */
 

@@ -9,10 +9,7 @@
 #define ACL_CONTROL       (ACL_SLOW | ACL_CONNECTION)
 #define ACL_CONTROL_ADMIN (ACL_ADMIN | ACL_SLOW | ACL_DANGEROUS | ACL_CONNECTION)
 
-#define END          \
-    {                \
-        .name = NULL \
-    }
+#define END {.name = NULL}
 static const struct cmd_arg on_off[] = {
     {"on", ARG_TOKEN, "ON", 0, NULL}, {"off", ARG_TOKEN, "OFF", 0, NULL}, END};
 

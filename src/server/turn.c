@@ -3,15 +3,13 @@
  *
  *   poll      collect events, sleep when nothing is left to do
  *   posts     replies that workers have finished
- *   ready     clients in order of arrival, a few commands each, until the budget is used up; the
- * rest waits for the next turn
+ *   ready     clients in order of arrival, a few commands each, until the budget is used up
  *   engine    vs_poll: publish linked batches, free what no reader holds
  *   flush     one write a connection, a quarter of a budget at most
  *
- * Deadlines are taken from the monotonic clock, which a system call less makes cheap: a loop that
- * was put off the
- * processor ends its turn early and begins another. What the turn really used is measured by its
- * thread's CPU clock. */
+ * Deadlines are taken from the monotonic clock, which needs no system call: a loop that was put
+ * off the processor ends its turn early and begins another. What the turn really used is
+ * measured by its thread's CPU clock. */
 #include "base/clock.h"
 #include "server/client.h"
 #include "server/latency.h"
