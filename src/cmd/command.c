@@ -1,6 +1,6 @@
 /* The table of commands: a sorted array for listings, an open-addressing index for lookups, and a
- * dense number for every row that can
- * run (subcommands included), so that statistics are arrays. Filled at start, then read only. */
+ * dense number for every row that can run (subcommands included), so that statistics are arrays.
+ * Filled at start, then read only. */
 #include "cmd/command.h"
 
 #include <stdio.h>
