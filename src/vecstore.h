@@ -5,7 +5,8 @@
  *     vs_open(&opt, &store);
  *     struct vs_index *index;
  *     vs_create(store, 0, "docs", 4, &(struct vs_index_options){.dim = 3}, &index);
- *     vs_add(index, &(struct vs_element){.id = "a", .id_len = 1, .vector = (float[]){1, 0, 0}}, NULL);
+ *     vs_add(index, &(struct vs_element){.id = "a", .id_len = 1, .vector = (float[]){1, 0, 0}},
+ *            VS_ADD_ANY, NULL);
  *     struct vs_reader *reader = vs_reader_new(store);
  *     struct vs_hit hits[10];
  *     size_t n;
@@ -51,7 +52,8 @@ struct pool;
 struct vs_options {
     unsigned threads;         /* workers; 0: linking runs inside the owner's calls */
     unsigned databases;       /* 0 means 16 */
-    size_t link_backlog_max;  /* per partition, vectors; 0: as many as a search scans in about the time of its graph search */
+    size_t link_backlog_max;  /* per partition, vectors; 0: as many as a search scans in about the time of its graph search;
+                                 fewer than 256, one batch, count as 256 */
     void (*wake)(void *arg);  /* called by a worker when vs_poll has something to do; may be NULL */
     void *wake_arg;
 };
@@ -66,7 +68,7 @@ bool vs_poll(struct vs_store *store, unsigned budget_us);
 enum vs_status vs_settle(struct vs_store *store, unsigned timeout_ms);
 /* [owner] Changes the bound of the backlog at run time. */
 void vs_set_link_backlog_max(struct vs_store *store, size_t max);
-/* The worker pool, for other work of the embedding program (see base/pool.h). */
+/* The worker pool: what the server looks at for its statistics. */
 struct pool *vs_pool(struct vs_store *store);
 
 /* ---- the keyspace [owner] ---- */
@@ -190,7 +192,7 @@ struct vs_query {
     double radius;              /* COSINE: keep 1 - score <= radius; L2: score <= radius; IP: score >= radius */
     const uint32_t *partitions; /* NULL: all; else positions, copied */
     size_t npartitions;
-    uint64_t deadline_ns;       /* of clock_mono_ns(); 0: none */
+    uint64_t deadline_ns;       /* of CLOCK_MONOTONIC; 0: none */
 };
 struct vs_hit {
     double score;

@@ -297,7 +297,7 @@ const struct config_row config_table[] = {
              "every search scans them. This bounds how many "
              "may wait in a partition before a client that adds more waits. 0: as many as a search "
              "scans in about the time of its graph search. Raise it "
-             "for bulk loads." },
+             "for bulk loads. Less than one batch, 256, counts as 256." },
 
     { .section = "Observing",
       .name = "slowlog-log-slower-than",

@@ -308,8 +308,7 @@ enum vs_status partition_add(struct partition *p, const struct vs_element *e, en
             added->created = false;
         return same;
     }
-    size_t max = p->store->options.link_backlog_max ? p->store->options.link_backlog_max : BACKLOG_AUTO;
-    if (!e->past_backlog && graph_backlog(p->graph) >= max)
+    if (!e->past_backlog && graph_backlog(p->graph) >= backlog_max(p->store))
         return VS_BACKLOG;
     enum vs_status status = add_record(p, e, hash, exists, old);
     if (status == VS_OK)

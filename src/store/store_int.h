@@ -95,6 +95,13 @@ static inline struct partition_table *index_table(const struct vs_index *index)
     return atomic_load_explicit(&index->table, memory_order_acquire);
 }
 
+/* Below one batch the bound would never be left: a batch is linked when it is full. */
+static inline size_t backlog_max(const struct vs_store *store)
+{
+    size_t max = store->options.link_backlog_max ? store->options.link_backlog_max : BACKLOG_AUTO;
+    return max < BATCH_SIZE ? BATCH_SIZE : max;
+}
+
 /* ---- partition.c ---- */
 struct partition *partition_new(struct vs_index *index, uint32_t number);
 void partition_free(struct partition *p);              /* any thread, once nobody can see it */
