@@ -432,7 +432,7 @@ static void run_stream(unsigned threads, enum vec_metric metric, enum vec_type t
     pthread_t readers[READERS_MAX];
     unsigned nreaders = threads ? READERS_MAX : 1;
     int rounds = quick ? 1 : 3;
-    w->nids = quick ? 3072 : 6000;
+    w->nids = quick ? 2304 : 6000;
     w->rng.state = seed + threads * 1000 + metric * 100 + type * 10 + partitions;
     struct vs_options o = {.threads = threads, .databases = 2};
     assert_int_equal(vs_open(&o, &w->store), VS_OK);
