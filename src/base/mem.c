@@ -100,6 +100,7 @@ static void read_heap(struct mem_stats *out)
 void mem_purge(void)
 {
     char name[40];
+    mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     snprintf(name, sizeof(name), "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
     mallctl(name, NULL, NULL, NULL, 0);
 }
