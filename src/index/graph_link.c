@@ -3,8 +3,8 @@
  * A record descends from the entry point to its own level, searches each level from there down with a beam of ef_construction on the graph
  * as it stood before the batch, adds the earlier members of the batch as candidates (compared exactly: that is what makes the size of a batch
  * cost no recall), and chooses m of them by HNSW's heuristic: a candidate nearer to one chosen before than to the
- * record itself is passed over, and the nearest passed over fill what room is left (keepPrunedConnections, Algorithm 4
- * of arXiv 1603.09320). Its own list is written at once: nothing leads to it yet.
+ * record itself is passed over (Algorithm 4 of arXiv 1603.09320). Filling the room left with those passed over was tried: the
+ * recall for the same number of distances is the same, and building takes a fifth longer. Its own list is written at once: nothing leads to it yet.
  *
  * Each choice leaves an edge "target should link back". Edges are then grouped by target and applied in stream order: appended while there
  * is room, else the target chooses anew among its links and all that came. */
@@ -62,25 +62,17 @@ uint32_t link_choose(const struct graph *g, const struct graph_view *v, struct s
 {
     size_t row_bytes = g->shape.codec.row_bytes;
     const void **chosen = s->rows;
-    uint32_t *passed = s->slots;     /* positions of candidates passed over */
-    uint32_t nout = 0, npassed = 0;
+    uint32_t nout = 0;
     for (size_t i = 0; i < n && nout < max; i++) {
         uint32_t slot = key_slot(candidates[i]);
         float d = distance_of_key(candidates[i]);
         if (i + 1 < n)
             prefetch_lines(view_row(v, key_slot(candidates[i + 1]), row_bytes), row_bytes < 512 ? row_bytes : 512);
-        if (i >= forced && nout && occluded(g, v, s, slot, d, chosen, nout)) {
-            if (npassed < max)
-                passed[npassed++] = (uint32_t)i;
+        if (i >= forced && nout && occluded(g, v, s, slot, d, chosen, nout))
             continue;
-        }
         chosen[nout] = view_row(v, slot, row_bytes);
         out[nout] = slot;
         outd[nout++] = d;
-    }
-    for (uint32_t i = 0; i < npassed && nout < max; i++) {
-        out[nout] = key_slot(candidates[passed[i]]);
-        outd[nout++] = distance_of_key(candidates[passed[i]]);
     }
     return nout;
 }
