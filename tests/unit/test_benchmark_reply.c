@@ -1,3 +1,4 @@
+/* tsan: skip (one thread) */
 /* The benchmark's reading of replies, and its figures. */
 #include <math.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* tsan: skip (one thread) */
 /* The settings: table, files, command line, CONFIG GET, SET and REWRITE, the default file. tsan:
  * skip (one thread). */
 #include <setjmp.h>

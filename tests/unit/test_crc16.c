@@ -1,3 +1,4 @@
+/* tsan: skip (one thread) */
 /* CRC16 against its check value and the slots that Redis Cluster documents. */
 #include <setjmp.h>
 #include <stdarg.h>

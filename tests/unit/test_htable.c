@@ -1,3 +1,4 @@
+/* tsan: skip (one thread) */
 /* The hash table against a naive twin: random insertions, removals, replacements and look-ups, with scans under way meanwhile. */
 #include <setjmp.h>
 #include <stdarg.h>

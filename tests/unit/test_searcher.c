@@ -1,3 +1,4 @@
+/* tsan: skip (one thread) */
 /* A searcher's parts: keys in the order of their distances, visited sets, and the collector against sorting. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* tsan: skip (one thread) */
 /* The readers of vector files and the generator: every format, and what is refused. */
 #include <math.h>
 #include <setjmp.h>
