@@ -132,7 +132,8 @@ struct vs_added {
     size_t bad_component;      /* with VS_NONFINITE: its position */
 };
 /* Adds or replaces an element. When it returns VS_OK the element is searchable. VS_EXISTS under NX, VS_NOTFOUND under XX,
- * VS_NONFINITE, VS_LIMIT, VS_NOMEM, VS_BACKLOG (nothing changed; try again after vs_poll). `added` may be NULL. */
+ * VS_NONFINITE, VS_LIMIT, VS_NOMEM, VS_BACKLOG (nothing changed: linking is behind, or memory is being
+ * made ready; `wake` is called when there may be room, try again then). `added` may be NULL. */
 enum vs_status vs_add(struct vs_index *index, const struct vs_element *element, enum vs_add_mode mode, struct vs_added *added);
 /* Would vs_add of this id answer VS_BACKLOG now? */
 bool vs_backlogged(const struct vs_index *index, const void *id, size_t id_len);

@@ -76,31 +76,24 @@ struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with
     return c;
 }
 
-struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from, uint32_t slots)
+bool chunk_copy(struct chunk *to, const struct chunk *from)
 {
-    struct chunk *c = chunk_new(s, slots, from->links != NULL);
-    if (!c)
-        return NULL;
     uint32_t n = from->slots;
-    memcpy(c->rows, from->rows, (size_t)n * s->codec.row_bytes);
-    if (c->originals)
-        memcpy(c->originals, from->originals, (size_t)n * s->original_bytes);
-    if (c->links)
-        memcpy((void *)c->links, (const void *)from->links, links_bytes(s->m, n));
-    for (uint32_t i = 0; i < n; i++)
-        atomic_init(&c->born[i], atomic_load_explicit(&from->born[i], memory_order_relaxed));
-    memcpy(c->level, from->level, n);
-    memcpy(c->upper, from->upper, n * sizeof(*c->upper));
-    memcpy((void *)c->user, (const void *)from->user, n * sizeof(*c->user));
     _Atomic(void *) *extra = atomic_load_explicit(&from->extra, memory_order_relaxed);
     if (extra) {
-        if (!chunk_add_extra(c)) {
-            chunk_free(c);
-            return NULL;
-        }
-        memcpy((void *)atomic_load_explicit(&c->extra, memory_order_relaxed), (const void *)extra, n * sizeof(*extra));
+        if (!chunk_add_extra(to))
+            return false;
+        memcpy((void *)atomic_load_explicit(&to->extra, memory_order_relaxed), (const void *)extra, n * sizeof(*extra));
     }
-    return c;
+    memcpy(to->rows, from->rows, (size_t)n * from->row_bytes);
+    if (to->originals)
+        memcpy(to->originals, from->originals, (size_t)n * from->original_bytes);
+    for (uint32_t i = 0; i < n; i++)
+        atomic_init(&to->born[i], atomic_load_explicit(&from->born[i], memory_order_relaxed));
+    memcpy(to->level, from->level, n);
+    memcpy(to->upper, from->upper, n * sizeof(*to->upper));
+    memcpy((void *)to->user, (const void *)from->user, n * sizeof(*to->user));
+    return true;
 }
 
 static void touch(void *column, size_t size)

@@ -68,9 +68,9 @@ struct chunk {
 
 /* NULL when memory is exhausted. `with_links`: allocate the level-0 links, all SLOT_NONE. */
 struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with_links);
-/* A larger copy of a small chunk (which stays as it was, for its readers). Without its extra array's ownership: the
- * pointers in it are shared. */
-struct chunk *chunk_grow(const struct columns_shape *s, const struct chunk *from, uint32_t slots);
+/* Copies a small chunk's records (it stays as it was, for its readers) into a larger new one. The pointers in its extra
+ * array are shared. False when memory is exhausted. */
+bool chunk_copy(struct chunk *to, const struct chunk *from);
 /* Touches every page, so that whoever fills the chunk meets no page fault. */
 void chunk_touch(struct chunk *c);
 bool chunk_add_links(struct chunk *c);

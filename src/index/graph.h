@@ -43,6 +43,8 @@ struct graph_env {
     struct searcher *scratch;        /* the owner's */
     /* Any thread: graph_poll(g) has something to do. Called once for each time it was polled at most. */
     void (*ready)(struct graph_env *env, struct graph *g);
+    /* Any thread: something that the owner may wait for has come. Touches no graph. */
+    void (*wake)(struct graph_env *env);
     void *arg;
 };
 
@@ -87,6 +89,10 @@ bool graph_has_news(const struct graph *g);
 /* Publishes finished work, starts what is due, in slices: true when there is more to do now. */
 bool graph_poll(struct graph *g, uint64_t until_ns);
 
+/* Can a record be added without the owner having to make a chunk? If not, workers make one: env->wake tells when. Making
+ * and first touching a chunk takes milliseconds; without workers, or where graph_insert is called all the same, the
+ * owner does it. */
+bool graph_room(struct graph *g);
 /* Records that wait to be linked; 0 without a graph. */
 size_t graph_backlog(const struct graph *g);
 size_t graph_alive(const struct graph *g);

@@ -40,12 +40,79 @@ static void reclaim_chunk(struct epoch_item *item, void *arg)
     pool_submit(g->env->pool, POOL_LINK, &c->task);
 }
 
+static void prepare_task(struct pool_task *task, unsigned worker)
+{
+    struct graph *g = (struct graph *)((char *)task - offsetof(struct graph, spare_task));
+    struct chunk *c = chunk_new(&g->shape, CHUNK_SLOTS, !g->options.flat);
+    (void)worker;
+    if (c)
+        chunk_touch(c);
+    struct graph_env *env = g->env;
+    g->spare = c;
+    atomic_store_explicit(&g->spare_state, c ? SPARE_READY : SPARE_NONE, memory_order_release); /* the last touch of g */
+    env->wake(env);
+}
+
+static void prepare_chunk(struct graph *g)
+{
+    if (atomic_load_explicit(&g->spare_state, memory_order_relaxed) != SPARE_NONE)
+        return;
+    atomic_store_explicit(&g->spare_state, SPARE_RUNNING, memory_order_relaxed);
+    g->spare_task.run = prepare_task;
+    pool_submit(g->env->pool, POOL_SEARCH, &g->spare_task); /* before the linking that fills the pool while vectors come in */
+}
+
+/* The next chunk is made when the one in use is nearly full. */
+static void prepare_ahead(struct graph *g)
+{
+    if (g->slots >= CHUNK_SLOTS && g->slots - g->nused <= CHUNK_SLOTS / 4 && pool_threads(g->env->pool))
+        prepare_chunk(g);
+}
+
+bool graph_room(struct graph *g)
+{
+    bool large = g->slots * 4 >= CHUNK_SLOTS || g->graphed; /* what comes next is a whole chunk */
+    if (g->nused < g->slots || !large || !pool_threads(g->env->pool))
+        return true;
+    prepare_chunk(g);
+    return atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_READY;
+}
+
+static struct chunk *take_spare(struct graph *g)
+{
+    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) != SPARE_READY)
+        return NULL;
+    atomic_store_explicit(&g->spare_state, SPARE_NONE, memory_order_relaxed);
+    return g->spare;
+}
+
+static struct chunk *new_chunk(struct graph *g, uint32_t slots)
+{
+    struct chunk *c = slots == CHUNK_SLOTS ? take_spare(g) : NULL;
+    if (!c)
+        return chunk_new(&g->shape, slots, g->graphed);
+    if (g->graphed && !chunk_add_links(c)) {
+        chunk_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void graph_drop_spare(struct graph *g)
+{
+    struct chunk *c = take_spare(g);
+    if (!c)
+        return;
+    c->task.run = free_chunk_task;
+    pool_submit(g->env->pool, POOL_LINK, &c->task);
+}
+
 static enum vs_status grow_first(struct graph *g)
 {
     struct chunk *old = g->chunks[0];
     uint32_t slots = old->slots * 4 > CHUNK_SLOTS ? CHUNK_SLOTS : old->slots * 4;
-    struct chunk *c = chunk_grow(&g->shape, old, slots);
-    if (!c || !reserve_slots(g, slots)) {
+    struct chunk *c = new_chunk(g, slots);
+    if (!c || !chunk_copy(c, old) || !reserve_slots(g, slots)) {
         chunk_free(c);
         return VS_NOMEM;
     }
@@ -62,45 +129,6 @@ static enum vs_status grow_first(struct graph *g)
     return VS_OK;
 }
 
-static void prepare_task(struct pool_task *task, unsigned worker)
-{
-    struct graph *g = (struct graph *)((char *)task - offsetof(struct graph, spare_task));
-    struct chunk *c = chunk_new(&g->shape, CHUNK_SLOTS, !g->options.flat);
-    (void)worker;
-    if (c)
-        chunk_touch(c);
-    g->spare = c;
-    atomic_store_explicit(&g->spare_state, c ? SPARE_READY : SPARE_NONE, memory_order_release);
-}
-
-/* Has the next chunk made when the last is nearly full. */
-static void prepare_chunk(struct graph *g)
-{
-    if (g->slots < CHUNK_SLOTS || g->slots - g->nused > CHUNK_SLOTS / 4 ||
-        atomic_load_explicit(&g->spare_state, memory_order_relaxed) != SPARE_NONE)
-        return;
-    atomic_store_explicit(&g->spare_state, SPARE_RUNNING, memory_order_relaxed);
-    g->spare_task.run = prepare_task;
-    pool_submit(g->env->pool, POOL_SEARCH, &g->spare_task); /* before the linking that fills the pool while vectors come in */
-}
-
-static struct chunk *take_spare(struct graph *g)
-{
-    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) != SPARE_READY)
-        return NULL;
-    atomic_store_explicit(&g->spare_state, SPARE_NONE, memory_order_relaxed);
-    return g->spare;
-}
-
-void graph_drop_spare(struct graph *g)
-{
-    struct chunk *c = take_spare(g);
-    if (!c)
-        return;
-    c->task.run = free_chunk_task;
-    pool_submit(g->env->pool, POOL_LINK, &c->task);
-}
-
 static enum vs_status add_chunk(struct graph *g)
 {
     if (g->nchunks >= SLOT_MAX / CHUNK_SLOTS)
@@ -114,13 +142,7 @@ static enum vs_status add_chunk(struct graph *g)
         g->chunks_cap = cap;
     }
     uint32_t slots = g->nchunks || g->graphed ? CHUNK_SLOTS : CHUNK_FIRST; /* a chunk with links never grows: workers write into it */
-    struct chunk *c = slots == CHUNK_SLOTS ? take_spare(g) : NULL;
-    if (c && g->graphed && !chunk_add_links(c)) {
-        chunk_free(c);
-        return VS_NOMEM;
-    }
-    if (!c)
-        c = chunk_new(&g->shape, slots, g->graphed);
+    struct chunk *c = new_chunk(g, slots);
     if (!c || !reserve_slots(g, g->slots + slots)) {
         chunk_free(c);
         return VS_NOMEM;
@@ -188,7 +210,7 @@ enum vs_status graph_alloc_slot(struct graph *g, uint32_t below, uint32_t *slot)
         g->free_hint = s + 1;
         g->nused++;
         *slot = s;
-        prepare_chunk(g);
+        prepare_ahead(g);
         return VS_OK;
     }
     g->free_hint = limit;

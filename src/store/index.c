@@ -218,7 +218,7 @@ enum vs_status vs_add(struct vs_index *index, const struct vs_element *e, enum v
 
 bool vs_backlogged(const struct vs_index *index, const void *id, size_t id_len)
 {
-    return graph_backlog(index_partition(index, id, id_len)->graph) >= backlog_max(index->store);
+    return partition_full(index_partition(index, id, id_len));
 }
 
 enum vs_status vs_delete(struct vs_index *index, const void *id, size_t id_len)

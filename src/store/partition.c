@@ -291,6 +291,11 @@ static enum vs_status add_record(struct partition *p, const struct vs_element *e
     return status;
 }
 
+bool partition_full(const struct partition *p)
+{
+    return graph_backlog(p->graph) >= backlog_max(p->store) || !graph_room(p->graph);
+}
+
 enum vs_status partition_add(struct partition *p, const struct vs_element *e, enum vs_add_mode mode, struct vs_added *added)
 {
     uint64_t hash = partition_hash(p, e->id, e->id_len);
@@ -308,7 +313,7 @@ enum vs_status partition_add(struct partition *p, const struct vs_element *e, en
             added->created = false;
         return same;
     }
-    if (!e->past_backlog && graph_backlog(p->graph) >= backlog_max(p->store))
+    if (!e->past_backlog && partition_full(p))
         return VS_BACKLOG;
     enum vs_status status = add_record(p, e, hash, exists, old);
     if (status == VS_OK)

@@ -24,6 +24,16 @@ static void push_ready(struct vs_store *store, struct partition *p)
     pthread_mutex_unlock(&store->lock);
 }
 
+static void graph_wake(struct graph_env *env)
+{
+    struct vs_store *store = env->arg;
+    pthread_mutex_lock(&store->lock);
+    pthread_cond_signal(&store->news);
+    pthread_mutex_unlock(&store->lock);
+    if (store->options.wake && !atomic_load_explicit(&store->closing, memory_order_relaxed))
+        store->options.wake(store->options.wake_arg);
+}
+
 static void graph_ready(struct graph_env *env, struct graph *g)
 {
     struct vs_store *store = env->arg;
@@ -196,7 +206,7 @@ enum vs_status vs_open(const struct vs_options *options, struct vs_store **out)
         return VS_NOMEM;
     }
     store->env = (struct graph_env){.epoch = store->epoch, .pool = store->pool, .searchers = store->searchers,
-                                    .scratch = &store->scratch, .ready = graph_ready, .arg = store};
+                                    .scratch = &store->scratch, .ready = graph_ready, .wake = graph_wake, .arg = store};
     *out = store;
     return VS_OK;
 }

@@ -109,6 +109,8 @@ void partition_kill(struct partition *p);              /* to `dying` */
 uint64_t partition_hash(const struct partition *p, const void *id, size_t len);
 bool partition_find(const struct partition *p, uint64_t hash, const void *id, size_t len, uint32_t *slot);
 enum vs_status partition_add(struct partition *p, const struct vs_element *e, enum vs_add_mode mode, struct vs_added *added);
+/* Must a writer wait: for linking, or for a chunk that is being made? */
+bool partition_full(const struct partition *p);
 enum vs_status partition_delete(struct partition *p, const void *id, size_t len);
 enum vs_status partition_set_attributes(struct partition *p, uint32_t slot, const void *data, size_t len);
 /* The stored forms of an id and of attributes. */

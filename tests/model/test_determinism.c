@@ -127,7 +127,7 @@ static void make_vector(struct rng *rng, float *out)
 
 static void put(struct run *r, uint64_t id, const float *vector)
 {
-    assert_int_equal(vs_add(r->index, &(struct vs_element){.id = &id, .id_len = sizeof(id), .vector = vector}, VS_ADD_ANY, NULL),
+    assert_int_equal(vs_add(r->index, &(struct vs_element){.id = &id, .id_len = sizeof(id), .vector = vector, .past_backlog = true}, VS_ADD_ANY, NULL),
                      VS_OK);
     disturb(r);
 }

@@ -416,7 +416,7 @@ static void other_index(struct world *w)
         float vector[DIM];
         make_id(i, name);
         random_vector(&w->rng, i % CLUSTERS, vector);
-        assert_int_equal(vs_add(other, &(struct vs_element){.id = name, .id_len = 13, .vector = vector}, VS_ADD_ANY, NULL), VS_OK);
+        assert_int_equal(vs_add(other, &(struct vs_element){.id = name, .id_len = 13, .vector = vector, .past_backlog = true}, VS_ADD_ANY, NULL), VS_OK);
     }
     assert_int_equal(vs_partition_drop(other, 1 + rng_below(&w->rng, 2)), VS_OK);
     if (rng_below(&w->rng, 2))

@@ -59,7 +59,7 @@ static void bed_put(struct bed *b, uint32_t id, const float *vector)
 {
     char name[16];
     int len = snprintf(name, sizeof(name), "element-%04x", id % 65536);
-    assert_int_equal(vs_add(b->index, &(struct vs_element){.id = name, .id_len = (size_t)len, .vector = vector}, VS_ADD_ANY, NULL),
+    assert_int_equal(vs_add(b->index, &(struct vs_element){.id = name, .id_len = (size_t)len, .vector = vector, .past_backlog = true}, VS_ADD_ANY, NULL),
                      VS_OK);
 }
 
