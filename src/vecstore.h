@@ -79,8 +79,8 @@ enum vs_strategy { VS_STRATEGY_HASH };
 struct vs_index_options {     /* zeros mean the default in brackets */
     uint32_t dim;             /* 1..VEC_DIM_MAX; required */
     enum vec_metric metric;   /* [VEC_COSINE] */
-    enum vec_type type;       /* [VEC_Q8] of codes */
-    enum vec_originals originals; /* [VEC_ORIG_F32]; with VEC_F32 the codes are the originals and this is ignored */
+    enum vec_type type;       /* [VEC_Q8] of the rows that searches run on */
+    enum vec_originals originals; /* [VEC_ORIG_F32 beside VEC_Q8, VEC_Q4, VEC_BIN, else VEC_ORIG_NONE]; with VEC_F32 ignored */
     enum vs_structure structure;  /* [VS_HNSW] */
     uint32_t m;               /* links a node chooses on insertion; level 0 holds 2 m [16] */
     uint32_t ef_construction; /* beam of an insertion [200] */

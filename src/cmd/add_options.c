@@ -3,14 +3,14 @@
 #include "cmd/json.h"
 
 /* Words of VADD's grammar that this server does not offer. */
-static const char *const not_offered[] = { "BIN", "TEXT", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "REDUCE" };
+static const char *const not_offered[] = { "TEXT", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "REDUCE" };
 
 static enum add_taken take_originals(struct cmd_call *call, struct args *a, struct add_options *o)
 {
     static const char *const words[] = { "F32", "F16", "NONE" };
     for (size_t i = 0; i < 3; i++) {
         if (args_word(a, words[i])) {
-            o->originals = (enum vec_originals)i;
+            o->originals = (enum vec_originals)(VEC_ORIG_F32 + i);
             o->has_originals = true;
             return ADD_TAKEN;
         }
@@ -50,14 +50,8 @@ static enum add_taken take_mode(struct cmd_call *call, struct add_options *o, en
 enum add_taken add_options_take(struct cmd_call *call, struct args *a, struct add_options *o)
 {
     long long n;
-    if (args_word(a, "NOQUANT")) {
+    if (args_vec_type(a, &o->type)) {
         o->has_type = true;
-        o->type = VEC_F32;
-        return ADD_TAKEN;
-    }
-    if (args_word(a, "Q8")) {
-        o->has_type = true;
-        o->type = VEC_Q8;
         return ADD_TAKEN;
     }
     if (args_word(a, "ORIGINALS"))
@@ -134,7 +128,7 @@ struct vs_index *add_options_create(struct cmd_call *call, const struct add_opti
     struct vs_index_options options = {
         .dim = dim,
         .type = o->has_type ? o->type : VEC_Q8,
-        .originals = o->has_originals ? o->originals : VEC_ORIG_F32,
+        .originals = o->has_originals ? o->originals : VEC_ORIG_DEFAULT,
         .m = o->m,
         .ef_construction = o->ef,
     };

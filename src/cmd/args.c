@@ -10,6 +10,19 @@ bool args_word(struct args *a, const char *word)
     return true;
 }
 
+bool args_vec_type(struct args *a, enum vec_type *out)
+{
+    static const char *const words[VEC_TYPES] = { [VEC_Q8] = "Q8",     [VEC_F32] = "NOQUANT", [VEC_F16] = "F16",
+                                                  [VEC_BF16] = "BF16", [VEC_Q4] = "Q4",       [VEC_BIN] = "BIN" };
+    for (int t = 0; t < VEC_TYPES; t++) {
+        if (args_word(a, words[t])) {
+            *out = (enum vec_type)t;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool args_int(struct args *a, long long min, long long max, long long *out)
 {
     long long n;

@@ -40,6 +40,9 @@ bool args_word(struct args *a, const char *word);
 bool args_int(struct args *a, long long min, long long max, long long *out);
 bool args_double(struct args *a, double *out);
 
+/* Takes the next argument when it names an element type: NOQUANT, Q8, F16, BF16, Q4 or BIN. */
+bool args_vec_type(struct args *a, enum vec_type *out);
+
 /* The length of an argument as shown in an error, for "%.*s": long ones are cut. */
 int args_shown(const struct resp_arg *a);
 

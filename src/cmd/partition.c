@@ -82,8 +82,12 @@ static bool take_create_option(struct cmd_call *call, struct args *a, struct vs_
         return take_number(call, a, "M", VS_M_MIN, VS_M_MAX, &o->m);
     if (args_word(a, "EF"))
         return take_number(call, a, "EF", 1, VS_EF_MAX, &o->ef_construction);
-    if (args_word(a, "ORIGINALS"))
-        return TAKE_ENUM(call, a, "ORIGINALS", originals, &o->originals);
+    if (args_word(a, "ORIGINALS")) {
+        int at = take_word(call, a, "ORIGINALS", originals, 3);
+        if (at >= 0)
+            o->originals = (enum vec_originals)(VEC_ORIG_F32 + at);
+        return at >= 0;
+    }
     if (args_word(a, "PARTITIONS"))
         return take_number(call, a, "PARTITIONS", 1, VS_PARTITIONS_MAX, &o->partitions);
     if (args_word(a, "STRATEGY"))
@@ -92,16 +96,10 @@ static bool take_create_option(struct cmd_call *call, struct args *a, struct vs_
         return take_number(call, a, "VNODES", 1, VS_VNODES_MAX, &o->vnodes);
     if (args_word(a, "STRICT"))
         return o->strict = true;
-    if (args_word(a, "NOQUANT")) {
-        o->type = VEC_F32;
+    if (args_vec_type(a, &o->type))
         return true;
-    }
-    if (args_word(a, "Q8")) {
-        o->type = VEC_Q8;
-        return true;
-    }
     resp_error(call->reply, "ERR syntax error in VPARTITION CREATE command near '%.*s': DIM, METRIC, TYPE, M, EF, NOQUANT, "
-                            "Q8, ORIGINALS, STRICT, PARTITIONS, STRATEGY or VNODES is allowed",
+                            "Q8, F16, BF16, Q4, BIN, ORIGINALS, STRICT, PARTITIONS, STRATEGY or VNODES is allowed",
                args_shown(args_peek(a)), args_peek(a)->data);
     return false;
 }
@@ -213,7 +211,6 @@ static void memory_pairs(struct resp_writer *w, const struct vs_memory *m)
 
 static enum cmd_result info_of_index(struct cmd_call *call, const struct vs_index *index)
 {
-    static const char *const originals[] = { "f32", "f16", "none" };
     struct resp_writer *w = call->reply;
     const struct index_sums *sums = index_sums_take(call, index);
     if (!sums)
@@ -226,7 +223,7 @@ static enum cmd_result info_of_index(struct cmd_call *call, const struct vs_inde
     pair_text(w, "metric", vec_metric_name(o->metric));
     pair_text(w, "type", o->structure == VS_FLAT ? "flat" : "hnsw");
     pair_text(w, "element_type", vec_type_name(o->type));
-    pair_text(w, "originals", o->type == VEC_F32 ? "f32" : originals[o->originals]);
+    pair_text(w, "originals", vec_originals_name(o->originals));
     pair_int(w, "m", o->m);
     pair_int(w, "ef_construction", o->ef_construction);
     resp_bulk_text(w, "strict");
@@ -364,7 +361,7 @@ enum cmd_result partition_help(struct cmd_call *call)
     static const char *const lines[] = {
         "VPARTITION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "CREATE <key> DIM <n> [METRIC COSINE|L2|IP] [TYPE HNSW|FLAT] [M <n>] [EF <n>]",
-        "    [NOQUANT|Q8] [ORIGINALS F32|F16|NONE] [STRICT] [PARTITIONS <n>]",
+        "    [NOQUANT|Q8|F16|BF16|Q4|BIN] [ORIGINALS F32|F16|NONE] [STRICT] [PARTITIONS <n>]",
         "    [STRATEGY HASH] [VNODES <n>]",
         "    Create an index. It stays when its last element goes.",
         "LIST <key> [CURSOR <cursor>] [COUNT <n>]",

@@ -11,7 +11,8 @@
 
 static const struct cmd_arg metrics[] = { WORD("cosine", "COSINE"), WORD("l2", "L2"), WORD("ip", "IP"), END };
 static const struct cmd_arg structures[] = { WORD("hnsw", "HNSW"), WORD("flat", "FLAT"), END };
-static const struct cmd_arg types[] = { WORD("noquant", "NOQUANT"), WORD("q8", "Q8"), END };
+static const struct cmd_arg types[] = { WORD("noquant", "NOQUANT"), WORD("q8", "Q8"), WORD("f16", "F16"), WORD("bf16", "BF16"),
+                                        WORD("q4", "Q4"), WORD("bin", "BIN"), END };
 static const struct cmd_arg originals[] = { WORD("f32", "F32"), WORD("f16", "F16"), WORD("none", "NONE"), END };
 static const struct cmd_arg strategies[] = { WORD("hash", "HASH"), END };
 
@@ -51,8 +52,8 @@ static const struct cmd_error_doc create_errors[] = {
     { "ERR invalid PARTITIONS: a number of 1 to 4096 is allowed", "Another value of PARTITIONS." },
     { "ERR invalid STRATEGY: HASH is allowed", "Another word follows STRATEGY." },
     { "ERR invalid VNODES: a number of 1 to 1024 is allowed", "Another value of VNODES." },
-    { "ERR syntax error in VPARTITION CREATE command near 'x': DIM, METRIC, TYPE, M, EF, NOQUANT, Q8, ORIGINALS, STRICT, "
-      "PARTITIONS, STRATEGY or VNODES is allowed", "An option is unknown." },
+    { "ERR syntax error in VPARTITION CREATE command near 'x': DIM, METRIC, TYPE, M, EF, NOQUANT, Q8, F16, BF16, Q4, "
+      "BIN, ORIGINALS, STRICT, PARTITIONS, STRATEGY or VNODES is allowed", "An option is unknown." },
     { "OOM command not allowed: not enough memory for what it asks", "The system gives no more memory." },
     END_ERRORS,
 };
@@ -96,11 +97,14 @@ static const struct cmd_spec subcommands[] = {
             "The index stays when its last element goes, until DEL.\n\n"
             "METRIC is COSINE (the default), L2 or IP. TYPE is HNSW (the default), a graph, or FLAT, which "
             "compares a query with every "
-            "element. M is the number of links that a node chooses (16), EF the effort of linking (200). Q8 "
-            "(the default) searches on "
-            "8-bit codes and ranks the best again on the originals, which ORIGINALS keeps as F32 (the "
-            "default), F16 or NONE. NOQUANT searches "
-            "on 32-bit floats, which are the originals then. STRICT refuses attributes that are not JSON.\n\n"
+            "element. M is the number of links that a node chooses (16), EF the effort of linking (200).\n\n"
+            "The element type is what searches run on. Q8 (the default) has 8-bit codes, Q4 4-bit codes, made "
+            "for many dimensions, and BIN one bit a "
+            "component; with these three the best are ranked again on the originals, which ORIGINALS keeps as "
+            "F32 (the default), F16 or NONE. F16 and "
+            "BF16 round to 16-bit floats and keep no originals unless ORIGINALS asks for them. NOQUANT has "
+            "32-bit floats, which are the originals "
+            "then. STRICT refuses attributes that are not JSON.\n\n"
             "PARTITIONS (1) divides the index; each partition has a graph of its own, and a search runs in "
             "all of them in parallel. STRATEGY HASH "
             "places an element by a consistent-hash ring with VNODES (150) virtual nodes for each partition.",

@@ -152,6 +152,19 @@ static void write_raw_f32(struct resp_writer *w, float *x, uint32_t dim, float n
     resp_double(w, norm);
 }
 
+static void write_raw_bin(struct resp_writer *w, const float *x, uint32_t dim, float norm)
+{
+    size_t bytes = ((size_t)dim + 63) / 64 * 8;
+    unsigned char *bits = mem_zalloc(bytes);
+    for (uint32_t i = 0; i < dim; i++)
+        bits[i / 8] |= (unsigned char)((x[i] > 0) << i % 8);
+    resp_array(w, 3);
+    resp_status(w, "bin");
+    resp_bulk(w, bits, bytes);
+    resp_double(w, norm);
+    mem_free(bits);
+}
+
 /* Starts the array of components. False: the command is answered. */
 static bool vemb_begin(struct cmd_call *call, bool raw)
 {
@@ -176,10 +189,12 @@ static bool vemb_begin(struct cmd_call *call, bool raw)
     }
     if (raw) {
         float norm = vec_norm(s->vector, dim);
-        if (vs_index_options(index)->type == VEC_Q8)
-            write_raw_q8(call->reply, s->vector, dim, norm);
-        else
-            write_raw_f32(call->reply, s->vector, dim, norm);
+        switch (vs_index_options(index)->type) {
+        case VEC_Q8:
+        case VEC_Q4: write_raw_q8(call->reply, s->vector, dim, norm); break;
+        case VEC_BIN: write_raw_bin(call->reply, s->vector, dim, norm); break;
+        default: write_raw_f32(call->reply, s->vector, dim, norm); break;
+        }
         return false;
     }
     resp_array(call->reply, dim);
@@ -258,7 +273,6 @@ static void pair_text(struct resp_writer *w, const char *name, const char *text)
 
 enum cmd_result vector_get_vinfo(struct cmd_call *call)
 {
-    static const char *const originals[] = { "f32", "f16", "none" };
     struct resp_writer *w = call->reply;
     struct vs_index *index = args_index(call, 1);
     if (!index) {
@@ -270,7 +284,7 @@ enum cmd_result vector_get_vinfo(struct cmd_call *call)
         return CMD_AGAIN;
     const struct vs_index_options *o = vs_index_options(index);
     resp_map(w, 18);
-    pair_text(w, "quant-type", o->type == VEC_Q8 ? "int8" : "f32");
+    pair_text(w, "quant-type", o->type == VEC_Q8 ? "int8" : vec_type_name(o->type));
     pair_int(w, "hnsw-m", o->m);
     pair_int(w, "vector-dim", o->dim);
     pair_int(w, "projection-input-dim", 0);
@@ -281,7 +295,7 @@ enum cmd_result vector_get_vinfo(struct cmd_call *call)
     pair_int(w, "hnsw-max-node-uid", sums->sequence_max);
     pair_text(w, "metric", vec_metric_name(o->metric));
     pair_text(w, "structure", o->structure == VS_FLAT ? "flat" : "hnsw");
-    pair_text(w, "originals", o->type == VEC_F32 ? "f32" : originals[o->originals]);
+    pair_text(w, "originals", vec_originals_name(o->originals));
     pair_int(w, "ef-construction", o->ef_construction);
     pair_int(w, "partitions", sums->n);
     pair_int(w, "linked", sums->linked);

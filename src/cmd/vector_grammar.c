@@ -34,7 +34,9 @@ static const struct cmd_arg blob_formats[] = {
 
 /* ---- VADD, VMADD ---- */
 
-static const struct cmd_arg types[] = { WORD("noquant", "NOQUANT"), WORD("q8", "Q8"), END };
+static const struct cmd_arg types[] = {
+    WORD("noquant", "NOQUANT"), WORD("q8", "Q8"), WORD("f16", "F16"), WORD("bf16", "BF16"), WORD("q4", "Q4"), WORD("bin", "BIN"), END,
+};
 static const struct cmd_arg originals[] = { WORD("f32", "F32"), WORD("f16", "F16"), WORD("none", "NONE"), END };
 static const struct cmd_arg conditions[] = { WORD("nx", "NX"), WORD("xx", "XX"), END };
 static const struct cmd_arg ack_levels[] = { WORD("one", "ONE"), WORD("quorum", "QUORUM"), WORD("all", "ALL"), END };
@@ -94,7 +96,7 @@ const struct cmd_arg vector_grammar_vmadd[] = {
     { "ERR this index places elements by hash: this one belongs to partition '1'",                                   \
       "PARTITION names another partition than the ring gives for the element." },                                    \
     { "ERR the option TEXT is not offered by this server", "An option that other versions of the command have." },   \
-    { "ERR asked quantization mismatch with existing vector set", "NOQUANT or Q8 is given, and the index is of the other type." }, \
+    { "ERR asked quantization mismatch with existing vector set", "An element type is given, and the index has another." }, \
     { "ERR asked M value mismatch with existing vector set", "M is given, and the index has another." },             \
     { "ERR asked ORIGINALS mismatch with existing vector set", "ORIGINALS is given, and the index keeps its own otherwise." }, \
     { "ERR no such index 'docs': create it with VPARTITION CREATE (index-autocreate is no)",                         \
@@ -117,8 +119,8 @@ const struct cmd_error_doc vector_errors_vmadd[] = {
     { "ERR number of entries mismatch: 3 pairs of element and blob are announced, 4 arguments follow",
       "Fewer than 2 n arguments follow n." },
     { "ERR WITHATTRS needs one argument for each of the 3 entries", "Fewer than n arguments follow WITHATTRS." },
-    { "ERR syntax error in VMADD command near 'x': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, ORIGINALS, EF, M, NX, XX or ACK "
-      "is allowed", "An option is unknown." },
+    { "ERR syntax error in VMADD command near 'x': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, F16, BF16, Q4, "
+      "BIN, ORIGINALS, EF, M, NX, XX or ACK is allowed", "An option is unknown." },
     { "ERR ATOMIC takes at most 256 entries and 262144 components in all", "There are more." },
     { "ERR entry 2 (counted from 0): Vector dimension mismatch - got 3 but set has 4",
       "With ATOMIC: this entry cannot be added, so none was." },

@@ -71,7 +71,7 @@ static bool parse(struct cmd_call *call, struct vmadd *m)
             enum add_taken taken = add_options_take(call, &a, &m->options);
             if (taken == ADD_UNKNOWN)
                 resp_error(w, "ERR syntax error in VMADD command near '%.*s': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, "
-                              "ORIGINALS, EF, M, NX, XX or ACK is allowed",
+                              "F16, BF16, Q4, BIN, ORIGINALS, EF, M, NX, XX or ACK is allowed",
                            args_shown(args_peek(&a)), args_peek(&a)->data);
             if (taken != ADD_TAKEN)
                 return false;

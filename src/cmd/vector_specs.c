@@ -37,12 +37,14 @@ const struct cmd_spec cmd_vector_specs[] = {
             "element's name is any 0 to "
             "65536 bytes.\n\n"
             "A new index is of metric COSINE, type HNSW and one partition; use VPARTITION CREATE for "
-            "another. Q8 (the default) searches on 8-bit "
-            "codes and ranks the best again on the originals, which ORIGINALS keeps as F32 (the default), "
-            "F16 or NONE. NOQUANT searches on "
-            "32-bit floats. M is the number of links of a node (16), EF the effort of linking (200). For an "
+            "another. The element type is what searches run on. Q8 (the default) has 8-bit codes, Q4 "
+            "4-bit codes and BIN one bit a component; with "
+            "these three the best are ranked again on the originals, which ORIGINALS keeps as F32 (the "
+            "default), F16 or NONE. F16 and BF16 round to "
+            "16-bit floats and keep no originals unless ORIGINALS asks for them. NOQUANT has 32-bit floats. "
+            "M is the number of links of a node (16), EF the effort of linking (200). For an "
             "index that is there, "
-            "NOQUANT, Q8, M and ORIGINALS must agree with it when given, and EF is accepted without effect: "
+            "the element type, M and ORIGINALS must agree with it when given, and EF is accepted without effect: "
             "one index links all with the same "
             "effort.\n\n"
             "SETATTR gives the element JSON attributes. Without it a replaced element keeps its own; an "
@@ -323,11 +325,15 @@ const struct cmd_spec cmd_vector_specs[] = {
         .handler = vector_get_vemb,
         .reply = "An array of the components (RESP3: doubles), null when there is no such element or key. "
                  "RAW: an array of the type, `f32` or "
-                 "`int8`, a blob, the vector's length, and for int8 the range.",
+                 "`int8` or `bin`, a blob, the vector's length, and for int8 the range.",
         .notes = "RAW: for f32 a component is the blob's 32-bit float times the length; for int8 the blob's "
                  "signed byte times the range, "
-                 "divided by 127, times the length. The int8 blob is made for the reply, in the form that "
-                 "clients of vector sets know. "
+                 "divided by 127, times the length; for bin bit i of the blob, from the lowest, is set where "
+                 "component i is above 0, in whole 8 bytes. "
+                 "Q8 and Q4 are answered as int8, BIN as bin, the others as f32; these blobs are made for the "
+                 "reply, in the form that clients of vector sets "
+                 "know. Without RAW an element of type BIN has its components, as any other; vector sets "
+                 "of Redis give 1 or -1. "
                  "VGET returns the vector as one blob.",
         .example = "> VEMB docs first\n1) \"0.10000000149011612\"\n2) \"0.20000000298023224\"\n3) "
                    "\"0.30000001192092896\"",

@@ -46,7 +46,7 @@ struct tomb {
 
 struct columns_shape {
     struct vec_codec codec;
-    enum vec_originals originals;    /* VEC_ORIG_NONE for codec type VEC_F32 */
+    enum vec_originals originals;    /* VEC_ORIG_NONE where rows hold them */
     uint32_t original_bytes;
     uint32_t m;                      /* links on upper levels; 2m on level 0 */
 };

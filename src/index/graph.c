@@ -84,7 +84,7 @@ struct graph *graph_new(struct graph_env *env, const struct graph_options *o, co
     g->owner = *owner;
     g->options = *o;
     vec_codec_init(&g->shape.codec, o->type, o->metric, o->dim);
-    g->shape.originals = o->type == VEC_F32 ? VEC_ORIG_NONE : o->originals;
+    g->shape.originals = vec_type_holds(o->type, o->originals) ? VEC_ORIG_NONE : o->originals;
     g->shape.original_bytes = vec_original_bytes(g->shape.originals, o->dim);
     g->shape.m = o->m;
     g->entry = SLOT_NONE;

@@ -15,7 +15,6 @@
 #include "index/graph_int.h"
 
 #define SCAN_BLOCK 256
-#define RERANK_MIN 20
 #define RANGE_EF 64                  /* first beam of a search without a limit on results */
 /* A graph search measures about 25 rows at random for each entry of its beam, a scan all of them in order, each in a third
  * of the time; a long sorted beam costs besides (its memmove grows with it). */
@@ -112,7 +111,7 @@ static size_t rerank_count(const struct search *x)
     size_t keep = x->q->keep;
     if (!x->g->shape.original_bytes)
         return keep;
-    return keep > RERANK_MIN / 2 ? 2 * keep : RERANK_MIN;
+    return vec_rerank_count(x->g->shape.codec.type, keep);
 }
 
 /* ---- scans ---- */

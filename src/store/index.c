@@ -27,11 +27,10 @@ static enum vs_status check_options(struct vs_index_options *o, struct rng *rng)
         o->vnodes = VS_VNODES_DEFAULT;
     while (!o->seed)
         o->seed = rng_next(rng);
-    if (o->type == VEC_F32)
-        o->originals = VEC_ORIG_F32;
     if (o->dim < 1 || o->dim > VEC_DIM_MAX || (unsigned)o->metric >= VEC_METRICS || (unsigned)o->type >= VEC_TYPES ||
         (unsigned)o->originals > VEC_ORIG_NONE || (unsigned)o->structure > VS_FLAT || o->strategy != VS_STRATEGY_HASH)
         return VS_INVALID;
+    o->originals = vec_type_originals(o->type, o->originals);
     if (o->m < VS_M_MIN || o->m > VS_M_MAX || o->ef_construction > VS_EF_MAX || o->partitions > VS_PARTITIONS_MAX ||
         o->vnodes > VS_VNODES_MAX)
         return VS_LIMIT;
@@ -205,7 +204,7 @@ enum vs_status vs_add(struct vs_index *index, const struct vs_element *e, enum v
         added = &local;
     if (e->id_len > VS_ID_MAX || (e->attributes && e->attributes_len > VS_ATTRIBUTES_MAX))
         return VS_LIMIT;
-    size_t bad = vec_original_unfit(o->originals, e->vector, o->dim);
+    size_t bad = vec_unfit(o->type, o->originals, e->vector, o->dim);
     if (bad < o->dim) {
         added->bad_component = bad;
         return VS_NONFINITE;

@@ -7,11 +7,20 @@
 #ifdef __x86_64__
 #include <cpuid.h>
 #endif
+#ifdef __aarch64__
+#include <sys/auxv.h>
+
+#include <asm/hwcap.h>
+#endif
 
 static const struct vec_kernels *const sets[] = {
 #ifdef __x86_64__
     &vec_kernels_avx512vnni,
     &vec_kernels_avx2,
+#endif
+#ifdef __aarch64__
+    &vec_kernels_neondot,
+    &vec_kernels_neon,
 #endif
     &vec_kernels_scalar,
 };
@@ -42,6 +51,12 @@ int vec_kernels_usable(const struct vec_kernels *k)
                __builtin_cpu_supports("avx512vnni");
     if (k == &vec_kernels_avx2)
         return has_avx2_f16c();
+#endif
+#ifdef __aarch64__
+    if (k == &vec_kernels_neondot)
+        return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    if (k == &vec_kernels_neon)
+        return 1;
 #endif
     return k == &vec_kernels_scalar;
 }

@@ -10,7 +10,18 @@
 #define TARGET __attribute__((target("avx2,f16c")))
 #define HELPER TARGET static inline __attribute__((always_inline))
 
+#include "vec/kernels_shared.h"
+
 /* ---- integers ---- */
+
+HELPER void store_sums(const int nr, const __m256i *acc, int32_t *out)
+{
+    __m256i c = _mm256_hadd_epi32(_mm256_hadd_epi32(acc[0], acc[1]), _mm256_hadd_epi32(acc[2], acc[3]));
+    __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
+    int32_t all[4];
+    _mm_storeu_si128((__m128i *)all, sums);
+    memcpy(out, all, (size_t)nr * sizeof(*out));
+}
 
 HELPER void dot_u8s8_rows(const int nr, const int8_t *q, const uint8_t *const *rows, size_t dim, int32_t *out)
 {
@@ -27,11 +38,7 @@ HELPER void dot_u8s8_rows(const int nr, const int8_t *q, const uint8_t *const *r
             acc[r] = _mm256_add_epi32(acc[r], _mm256_madd_epi16(x, piece));
         }
     }
-    __m256i c = _mm256_hadd_epi32(_mm256_hadd_epi32(acc[0], acc[1]), _mm256_hadd_epi32(acc[2], acc[3]));
-    __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
-    int32_t all[4];
-    _mm_storeu_si128((__m128i *)all, sums);
-    memcpy(out, all, (size_t)nr * sizeof(*out));
+    store_sums(nr, acc, out);
 }
 
 TARGET static void dot_u8s8_many(const int8_t *q, const uint8_t *const *rows, size_t n, size_t dim, int32_t *out)
@@ -43,6 +50,89 @@ TARGET static void dot_u8s8_many(const int8_t *q, const uint8_t *const *rows, si
     case 3: dot_u8s8_rows(3, q, rows + i, dim, out + i); break;
     case 2: dot_u8s8_rows(2, q, rows + i, dim, out + i); break;
     case 1: dot_u8s8_rows(1, q, rows + i, dim, out + i); break;
+    default: break;
+    }
+}
+
+/* Products of nibbles stay below 2 * 15 * 128 a pair, so that VPMADDUBSW does not saturate, nor a sum of eight pairs. */
+HELPER void dot_u4s8_rows(const int nr, const int8_t *q, const uint8_t *const *rows, size_t bytes, int32_t *out)
+{
+    __m256i acc[4], nibble = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++)
+        acc[r] = _mm256_setzero_si256();
+    size_t at = 0;
+    for (; at + 32 <= bytes; at += 32) {
+        const int8_t *piece = q + 2 * (at & ~(size_t)63) + (at & 63);
+        __m256i q0 = _mm256_load_si256((const __m256i *)piece), q1 = _mm256_load_si256((const __m256i *)(piece + 64));
+#pragma GCC unroll 4
+        for (int r = 0; r < nr; r++) {
+            __m256i x = _mm256_loadu_si256((const __m256i *)(rows[r] + at));
+            __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(x, nibble), q0);
+            __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(x, 4), nibble), q1);
+            acc[r] = _mm256_add_epi32(acc[r], _mm256_madd_epi16(_mm256_add_epi16(low, high), one));
+        }
+    }
+    if (at < bytes) {   /* 16 bytes more */
+        const int8_t *piece = q + 2 * (at & ~(size_t)63) + (at & 63);
+        __m128i q0 = _mm_load_si128((const __m128i *)piece), q1 = _mm_load_si128((const __m128i *)(piece + 64));
+#pragma GCC unroll 4
+        for (int r = 0; r < nr; r++) {
+            __m128i x = _mm_loadu_si128((const __m128i *)(rows[r] + at)), mask = _mm256_castsi256_si128(nibble);
+            __m128i low = _mm_maddubs_epi16(_mm_and_si128(x, mask), q0);
+            __m128i high = _mm_maddubs_epi16(_mm_and_si128(_mm_srli_epi16(x, 4), mask), q1);
+            __m128i sum = _mm_madd_epi16(_mm_add_epi16(low, high), _mm256_castsi256_si128(one));
+            acc[r] = _mm256_add_epi32(acc[r], _mm256_zextsi128_si256(sum));
+        }
+    }
+    store_sums(nr, acc, out);
+}
+
+HELPER void dot_u1s8_rows(const int nr, const int8_t *q, const uint8_t *const *rows, size_t dim, int32_t *out)
+{
+    const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201ull);
+    const __m256i one8 = _mm256_set1_epi8(1), one16 = _mm256_set1_epi16(1);
+    __m256i acc[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++)
+        acc[r] = _mm256_setzero_si256();
+    for (size_t at = 0; at < dim; at += 32) {
+        __m256i piece = _mm256_load_si256((const __m256i *)(q + at));
+#pragma GCC unroll 4
+        for (int r = 0; r < nr; r++) {
+            int32_t word;
+            memcpy(&word, rows[r] + at / 8, sizeof(word));
+            __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(word), spread), bit);
+            __m256i set = _mm256_and_si256(_mm256_cmpeq_epi8(x, bit), piece);
+            acc[r] = _mm256_add_epi32(acc[r], _mm256_madd_epi16(_mm256_maddubs_epi16(one8, set), one16));
+        }
+    }
+    store_sums(nr, acc, out);
+}
+
+TARGET static void dot_u4s8_many(const int8_t *q, const uint8_t *const *rows, size_t n, size_t bytes, int32_t *out)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        dot_u4s8_rows(4, q, rows + i, bytes, out + i);
+    switch (n - i) {
+    case 3: dot_u4s8_rows(3, q, rows + i, bytes, out + i); break;
+    case 2: dot_u4s8_rows(2, q, rows + i, bytes, out + i); break;
+    case 1: dot_u4s8_rows(1, q, rows + i, bytes, out + i); break;
+    default: break;
+    }
+}
+
+TARGET static void dot_u1s8_many(const int8_t *q, const uint8_t *const *rows, size_t n, size_t dim, int32_t *out)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        dot_u1s8_rows(4, q, rows + i, dim, out + i);
+    switch (n - i) {
+    case 3: dot_u1s8_rows(3, q, rows + i, dim, out + i); break;
+    case 2: dot_u1s8_rows(2, q, rows + i, dim, out + i); break;
+    case 1: dot_u1s8_rows(1, q, rows + i, dim, out + i); break;
     default: break;
     }
 }
@@ -59,10 +149,14 @@ HELPER __m256 step(const enum op op, __m256 acc, __m256 q, __m256 x)
     return _mm256_add_ps(acc, _mm256_mul_ps(d, d));
 }
 
-HELPER __m256 load_8(const int half, const void *row, size_t at)
+HELPER __m256 load_8(const enum width width, const void *row, size_t at)
 {
-    if (half)
-        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const uint16_t *)row + at)));
+    if (width != WIDTH_F32) {
+        __m128i x = _mm_loadu_si128((const __m128i *)((const uint16_t *)row + at));
+        if (width == WIDTH_F16)
+            return _mm256_cvtph_ps(x);
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+    }
     return _mm256_loadu_ps((const float *)row + at);
 }
 
@@ -81,21 +175,22 @@ HELPER float sum_lanes(const __m256 *lane)
     return _mm_cvtss_f32(_mm_add_ss(t, _mm_shuffle_ps(t, t, 1)));                               /* + 1 */
 }
 
-HELPER void float_tail(const enum op op, const int half, const float *q, const void *row, size_t at, size_t left,
+HELPER void float_tail(const enum op op, const enum width width, const float *q, const void *row, size_t at, size_t left,
                        __m256 *lane)
 {
     uint16_t halves[32] = {0};
-    if (half)
+    if (width != WIDTH_F32)
         memcpy(halves, (const uint16_t *)row + at, left * sizeof(*halves));
 #pragma GCC unroll 4
     for (size_t k = 0; k < 4; k++) {
         __m256i mask = lane_mask(left > 8 * k ? left - 8 * k : 0);
-        __m256 x = half ? load_8(1, halves, 8 * k) : _mm256_maskload_ps((const float *)row + at + 8 * k, mask);
+        __m256 x = width != WIDTH_F32 ? load_8(width, halves, 8 * k)
+                                      : _mm256_maskload_ps((const float *)row + at + 8 * k, mask);
         lane[k] = step(op, lane[k], _mm256_maskload_ps(q + at + 8 * k, mask), x);
     }
 }
 
-HELPER void float_rows(const enum op op, const int half, const int nr, const float *q, const void *const *rows,
+HELPER void float_rows(const enum op op, const enum width width, const int nr, const float *q, const void *const *rows,
                        size_t dim, float *out)
 {
     __m256 lane[2][4];
@@ -111,44 +206,54 @@ HELPER void float_rows(const enum op op, const int half, const int nr, const flo
             __m256 piece = _mm256_loadu_ps(q + at + 8 * k);
 #pragma GCC unroll 2
             for (int r = 0; r < nr; r++)
-                lane[r][k] = step(op, lane[r][k], piece, load_8(half, rows[r], at + 8 * k));
+                lane[r][k] = step(op, lane[r][k], piece, load_8(width, rows[r], at + 8 * k));
         }
 #pragma GCC unroll 2
     for (int r = 0; r < nr; r++) {
         if (at < dim)
-            float_tail(op, half, q, rows[r], at, dim - at, lane[r]);
+            float_tail(op, width, q, rows[r], at, dim - at, lane[r]);
         out[r] = sum_lanes(lane[r]);
     }
 }
 
-HELPER void float_many(const enum op op, const int half, const float *q, const void *const *rows, size_t n,
+HELPER void float_many(const enum op op, const enum width width, const float *q, const void *const *rows, size_t n,
                        size_t dim, float *out)
 {
     size_t i = 0;
     for (; i + 2 <= n; i += 2)
-        float_rows(op, half, 2, q, rows + i, dim, out + i);
+        float_rows(op, width, 2, q, rows + i, dim, out + i);
     if (i < n)
-        float_rows(op, half, 1, q, rows + i, dim, out + i);
+        float_rows(op, width, 1, q, rows + i, dim, out + i);
 }
 
 TARGET static void dot_f32_many(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(DOT, 0, q, (const void *const *)rows, n, dim, out);
+    float_many(DOT, WIDTH_F32, q, (const void *const *)rows, n, dim, out);
 }
 
 TARGET static void l2_f32_many(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(L2, 0, q, (const void *const *)rows, n, dim, out);
+    float_many(L2, WIDTH_F32, q, (const void *const *)rows, n, dim, out);
 }
 
 TARGET static void dot_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(DOT, 1, q, (const void *const *)rows, n, dim, out);
+    float_many(DOT, WIDTH_F16, q, (const void *const *)rows, n, dim, out);
 }
 
 TARGET static void l2_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(L2, 1, q, (const void *const *)rows, n, dim, out);
+    float_many(L2, WIDTH_F16, q, (const void *const *)rows, n, dim, out);
+}
+
+TARGET static void dot_bf16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    float_many(DOT, WIDTH_BF16, q, (const void *const *)rows, n, dim, out);
+}
+
+TARGET static void l2_bf16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    float_many(L2, WIDTH_BF16, q, (const void *const *)rows, n, dim, out);
 }
 
 /* ---- one vector ---- */
@@ -229,7 +334,7 @@ TARGET static void f16_to_f32(const uint16_t *x, size_t dim, float *out)
 {
     size_t at = 0;
     for (; at + 8 <= dim; at += 8)
-        _mm256_storeu_ps(out + at, load_8(1, x, at));
+        _mm256_storeu_ps(out + at, load_8(WIDTH_F16, x, at));
     for (; at < dim; at++)
         out[at] = float_of_half(x[at]);
 }
@@ -256,12 +361,17 @@ const struct vec_kernels vec_kernels_avx2 = {
     .l2_f32_many = l2_f32_many,
     .dot_f16_many = dot_f16_many,
     .l2_f16_many = l2_f16_many,
+    .dot_bf16_many = dot_bf16_many,
+    .l2_bf16_many = l2_bf16_many,
+    .dot_u4s8_many = dot_u4s8_many,
+    .dot_u1s8_many = dot_u1s8_many,
     .minmax_f32 = minmax_f32,
     .quantize_u8 = quantize_u8,
     .center_u8 = center_u8,
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .first_nonfinite = first_nonfinite,
+    SHARED_KERNELS,
 };
 
 #else

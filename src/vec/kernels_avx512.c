@@ -10,11 +10,22 @@
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c")))
 #define HELPER TARGET static inline __attribute__((always_inline))
 
+#include "vec/kernels_shared.h"
+
 /* ---- integers ---- */
 
 HELPER __m256i fold(__m512i v)
 {
     return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+}
+
+HELPER void store_sums(const int nr, const __m512i *acc, int32_t *out)
+{
+    __m256i a = _mm256_hadd_epi32(fold(acc[0]), fold(acc[1]));
+    __m256i b = _mm256_hadd_epi32(fold(acc[2]), fold(acc[3]));
+    __m256i c = _mm256_hadd_epi32(a, b);
+    __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
+    _mm_mask_storeu_epi32(out, (__mmask8)((1 << nr) - 1), sums);
 }
 
 HELPER void dot_u8s8_rows(const int nr, const int8_t *q, const uint8_t *const *rows, size_t dim, int32_t *out)
@@ -37,11 +48,7 @@ HELPER void dot_u8s8_rows(const int nr, const int8_t *q, const uint8_t *const *r
         for (int r = 0; r < nr; r++)
             acc[r] = _mm512_dpbusd_epi32(acc[r], _mm512_maskz_loadu_epi8(mask, rows[r] + at), piece);
     }
-    __m256i a = _mm256_hadd_epi32(fold(acc[0]), fold(acc[1]));
-    __m256i b = _mm256_hadd_epi32(fold(acc[2]), fold(acc[3]));
-    __m256i c = _mm256_hadd_epi32(a, b);
-    __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
-    _mm_mask_storeu_epi32(out, (__mmask8)((1 << nr) - 1), sums);
+    store_sums(nr, acc, out);
 }
 
 /* One row alone: two chains of its own. */
@@ -77,6 +84,83 @@ TARGET static void dot_u8s8_many(const int8_t *q, const uint8_t *const *rows, si
     }
 }
 
+/* Two chains a row: low and high nibbles. */
+HELPER void dot_u4s8_rows(const int nr, const int8_t *q, const uint8_t *const *rows, size_t bytes, int32_t *out)
+{
+    __m512i low[4], high[4], nibble = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++)
+        low[r] = high[r] = _mm512_setzero_si512();
+    size_t at = 0;
+    for (; at + 64 <= bytes; at += 64) {
+        __m512i q0 = _mm512_load_si512(q + 2 * at), q1 = _mm512_load_si512(q + 2 * at + 64);
+#pragma GCC unroll 4
+        for (int r = 0; r < nr; r++) {
+            __m512i x = _mm512_loadu_si512(rows[r] + at);
+            low[r] = _mm512_dpbusd_epi32(low[r], _mm512_and_si512(x, nibble), q0);
+            high[r] = _mm512_dpbusd_epi32(high[r], _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble), q1);
+        }
+    }
+    if (at < bytes) {
+        __mmask64 mask = ~(__mmask64)0 >> (64 - (bytes - at));
+        __m512i q0 = _mm512_load_si512(q + 2 * at), q1 = _mm512_load_si512(q + 2 * at + 64);
+#pragma GCC unroll 4
+        for (int r = 0; r < nr; r++) {
+            __m512i x = _mm512_maskz_loadu_epi8(mask, rows[r] + at);
+            low[r] = _mm512_dpbusd_epi32(low[r], _mm512_and_si512(x, nibble), q0);
+            high[r] = _mm512_dpbusd_epi32(high[r], _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble), q1);
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++)
+        low[r] = _mm512_add_epi32(low[r], high[r]);
+    store_sums(nr, low, out);
+}
+
+HELPER void dot_u1s8_rows(const int nr, const int8_t *q, const uint8_t *const *rows, size_t dim, int32_t *out)
+{
+    __m512i acc[4], one = _mm512_set1_epi8(1);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++)
+        acc[r] = _mm512_setzero_si512();
+    for (size_t at = 0; at < dim; at += 64) {
+        __m512i piece = _mm512_load_si512(q + at);
+#pragma GCC unroll 4
+        for (int r = 0; r < nr; r++) {
+            uint64_t bits;
+            memcpy(&bits, rows[r] + at / 8, sizeof(bits));
+            acc[r] = _mm512_dpbusd_epi32(acc[r], one, _mm512_maskz_mov_epi8(bits, piece));
+        }
+    }
+    store_sums(nr, acc, out);
+}
+
+TARGET static void dot_u4s8_many(const int8_t *q, const uint8_t *const *rows, size_t n, size_t bytes, int32_t *out)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        dot_u4s8_rows(4, q, rows + i, bytes, out + i);
+    switch (n - i) {
+    case 3: dot_u4s8_rows(3, q, rows + i, bytes, out + i); break;
+    case 2: dot_u4s8_rows(2, q, rows + i, bytes, out + i); break;
+    case 1: dot_u4s8_rows(1, q, rows + i, bytes, out + i); break;
+    default: break;
+    }
+}
+
+TARGET static void dot_u1s8_many(const int8_t *q, const uint8_t *const *rows, size_t n, size_t dim, int32_t *out)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        dot_u1s8_rows(4, q, rows + i, dim, out + i);
+    switch (n - i) {
+    case 3: dot_u1s8_rows(3, q, rows + i, dim, out + i); break;
+    case 2: dot_u1s8_rows(2, q, rows + i, dim, out + i); break;
+    case 1: dot_u1s8_rows(1, q, rows + i, dim, out + i); break;
+    default: break;
+    }
+}
+
 /* ---- floats ---- */
 
 HELPER __m128 quarter(__m512 even, __m512 odd)
@@ -96,21 +180,30 @@ HELPER __m512 step(const enum op op, __m512 acc, __m512 q, __m512 x)
     return _mm512_add_ps(acc, _mm512_mul_ps(d, d));
 }
 
-HELPER __m512 load_16(const int half, const void *row, size_t at)
+HELPER __m512 widen_bf16(__m256i x)
 {
-    if (half)
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+}
+
+HELPER __m512 load_16(const enum width width, const void *row, size_t at)
+{
+    if (width == WIDTH_F16)
         return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)((const uint16_t *)row + at)));
+    if (width == WIDTH_BF16)
+        return widen_bf16(_mm256_loadu_si256((const __m256i *)((const uint16_t *)row + at)));
     return _mm512_loadu_ps((const float *)row + at);
 }
 
-HELPER __m512 load_masked(const int half, __mmask16 mask, const void *row, size_t at)
+HELPER __m512 load_masked(const enum width width, __mmask16 mask, const void *row, size_t at)
 {
-    if (half)
+    if (width == WIDTH_F16)
         return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)row + at));
+    if (width == WIDTH_BF16)
+        return widen_bf16(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)row + at));
     return _mm512_maskz_loadu_ps(mask, (const float *)row + at);
 }
 
-HELPER void float_rows(const enum op op, const int half, const int nr, const float *q, const void *const *rows,
+HELPER void float_rows(const enum op op, const enum width width, const int nr, const float *q, const void *const *rows,
                        size_t dim, float *out)
 {
     __m512 even[4], odd[4];
@@ -122,8 +215,8 @@ HELPER void float_rows(const enum op op, const int half, const int nr, const flo
         __m512 q0 = _mm512_loadu_ps(q + at), q1 = _mm512_loadu_ps(q + at + 16);
 #pragma GCC unroll 4
         for (int r = 0; r < nr; r++) {
-            even[r] = step(op, even[r], q0, load_16(half, rows[r], at));
-            odd[r] = step(op, odd[r], q1, load_16(half, rows[r], at + 16));
+            even[r] = step(op, even[r], q0, load_16(width, rows[r], at));
+            odd[r] = step(op, odd[r], q1, load_16(width, rows[r], at + 16));
         }
     }
     if (at < dim) {
@@ -132,8 +225,8 @@ HELPER void float_rows(const enum op op, const int half, const int nr, const flo
         __m512 q0 = _mm512_maskz_loadu_ps(m0, q + at), q1 = _mm512_maskz_loadu_ps(m1, q + at + 16);
 #pragma GCC unroll 4
         for (int r = 0; r < nr; r++) {
-            even[r] = step(op, even[r], q0, load_masked(half, m0, rows[r], at));
-            odd[r] = step(op, odd[r], q1, load_masked(half, m1, rows[r], at + 16));
+            even[r] = step(op, even[r], q0, load_masked(width, m0, rows[r], at));
+            odd[r] = step(op, odd[r], q1, load_masked(width, m1, rows[r], at + 16));
         }
     }
     __m128 s0 = quarter(even[0], odd[0]), s1 = quarter(even[1], odd[1]);
@@ -143,38 +236,48 @@ HELPER void float_rows(const enum op op, const int half, const int nr, const flo
     _mm_mask_storeu_ps(out, (__mmask8)((1 << nr) - 1), sums);
 }
 
-HELPER void float_many(const enum op op, const int half, const float *q, const void *const *rows, size_t n,
+HELPER void float_many(const enum op op, const enum width width, const float *q, const void *const *rows, size_t n,
                        size_t dim, float *out)
 {
     size_t i = 0;
     for (; i + 4 <= n; i += 4)
-        float_rows(op, half, 4, q, rows + i, dim, out + i);
+        float_rows(op, width, 4, q, rows + i, dim, out + i);
     switch (n - i) {
-    case 3: float_rows(op, half, 3, q, rows + i, dim, out + i); break;
-    case 2: float_rows(op, half, 2, q, rows + i, dim, out + i); break;
-    case 1: float_rows(op, half, 1, q, rows + i, dim, out + i); break;
+    case 3: float_rows(op, width, 3, q, rows + i, dim, out + i); break;
+    case 2: float_rows(op, width, 2, q, rows + i, dim, out + i); break;
+    case 1: float_rows(op, width, 1, q, rows + i, dim, out + i); break;
     default: break;
     }
 }
 
 TARGET static void dot_f32_many(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(DOT, 0, q, (const void *const *)rows, n, dim, out);
+    float_many(DOT, WIDTH_F32, q, (const void *const *)rows, n, dim, out);
 }
 
 TARGET static void l2_f32_many(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(L2, 0, q, (const void *const *)rows, n, dim, out);
+    float_many(L2, WIDTH_F32, q, (const void *const *)rows, n, dim, out);
 }
 
 TARGET static void dot_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(DOT, 1, q, (const void *const *)rows, n, dim, out);
+    float_many(DOT, WIDTH_F16, q, (const void *const *)rows, n, dim, out);
 }
 
 TARGET static void l2_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
 {
-    float_many(L2, 1, q, (const void *const *)rows, n, dim, out);
+    float_many(L2, WIDTH_F16, q, (const void *const *)rows, n, dim, out);
+}
+
+TARGET static void dot_bf16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    float_many(DOT, WIDTH_BF16, q, (const void *const *)rows, n, dim, out);
+}
+
+TARGET static void l2_bf16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    float_many(L2, WIDTH_BF16, q, (const void *const *)rows, n, dim, out);
 }
 
 /* ---- one vector ---- */
@@ -259,12 +362,17 @@ const struct vec_kernels vec_kernels_avx512vnni = {
     .l2_f32_many = l2_f32_many,
     .dot_f16_many = dot_f16_many,
     .l2_f16_many = l2_f16_many,
+    .dot_bf16_many = dot_bf16_many,
+    .l2_bf16_many = l2_bf16_many,
+    .dot_u4s8_many = dot_u4s8_many,
+    .dot_u1s8_many = dot_u1s8_many,
     .minmax_f32 = minmax_f32,
     .quantize_u8 = quantize_u8,
     .center_u8 = center_u8,
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .first_nonfinite = first_nonfinite,
+    SHARED_KERNELS,
 };
 
 #else

@@ -17,6 +17,13 @@ extern const struct vec_kernels vec_kernels_scalar;
 extern const struct vec_kernels vec_kernels_avx2;
 extern const struct vec_kernels vec_kernels_avx512vnni;
 #endif
+#ifdef __aarch64__
+extern const struct vec_kernels vec_kernels_neon;
+extern const struct vec_kernels vec_kernels_neondot;
+#endif
+
+/* How a float row's components are stored. */
+enum width { WIDTH_F32, WIDTH_F16, WIDTH_BF16 };
 
 static inline uint32_t float_bits(float x)
 {
@@ -54,6 +61,19 @@ static inline float float_of_half(uint16_t h)
     if (a < 0x400)
         return float_of_bits(sign | float_bits((float)a * 0x1p-24f));
     return float_of_bits(sign | ((a << 13) + 0x38000000));
+}
+
+static inline uint16_t bfloat_of_float(float x)
+{
+    uint32_t u = float_bits(x);
+    if ((u & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+static inline float float_of_bfloat(uint16_t h)
+{
+    return float_of_bits((uint32_t)h << 16);
 }
 
 static inline int float_is_finite(float x)

@@ -2,6 +2,9 @@
  * compiler is free to use what vectors the platform guarantees: lanes are independent, so it cannot change a bit. */
 #include "vec/kernels_impl.h"
 
+#define TARGET
+#include "vec/kernels_shared.h"
+
 #define LANES 32
 
 static float sum_lanes(float *lane)
@@ -57,25 +60,76 @@ static void l2_f32_many(const float *q, const float *const *rows, size_t n, size
     }
 }
 
-static void dot_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+static inline float widened(enum width w, uint16_t x)
+{
+    return w == WIDTH_F16 ? float_of_half(x) : float_of_bfloat(x);
+}
+
+static inline __attribute__((always_inline)) void dot_16_many(enum width w, const float *q, const uint16_t *const *rows,
+                                                              size_t n, size_t dim, float *out)
 {
     for (size_t i = 0; i < n; i++) {
         float lane[LANES] = {0};
         for (size_t at = 0; at < dim; at++)
-            lane[at % LANES] += q[at] * float_of_half(rows[i][at]);
+            lane[at % LANES] += q[at] * widened(w, rows[i][at]);
         out[i] = sum_lanes(lane);
     }
 }
 
-static void l2_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+static inline __attribute__((always_inline)) void l2_16_many(enum width w, const float *q, const uint16_t *const *rows,
+                                                             size_t n, size_t dim, float *out)
 {
     for (size_t i = 0; i < n; i++) {
         float lane[LANES] = {0};
         for (size_t at = 0; at < dim; at++) {
-            float d = q[at] - float_of_half(rows[i][at]);
+            float d = q[at] - widened(w, rows[i][at]);
             lane[at % LANES] += d * d;
         }
         out[i] = sum_lanes(lane);
+    }
+}
+
+static void dot_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    dot_16_many(WIDTH_F16, q, rows, n, dim, out);
+}
+
+static void l2_f16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    l2_16_many(WIDTH_F16, q, rows, n, dim, out);
+}
+
+static void dot_bf16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    dot_16_many(WIDTH_BF16, q, rows, n, dim, out);
+}
+
+static void l2_bf16_many(const float *q, const uint16_t *const *rows, size_t n, size_t dim, float *out)
+{
+    l2_16_many(WIDTH_BF16, q, rows, n, dim, out);
+}
+
+static void dot_u4s8_many(const int8_t *q, const uint8_t *const *rows, size_t n, size_t bytes, int32_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t sum = 0;
+        for (size_t at = 0; at < bytes; at += 64) {
+            size_t width = vec_u4_piece(bytes, at);
+            const int8_t *low = q + 2 * at, *high = low + 64;
+            for (size_t b = 0; b < width; b++)
+                sum += (rows[i][at + b] & 15) * low[b] + (rows[i][at + b] >> 4) * high[b];
+        }
+        out[i] = sum;
+    }
+}
+
+static void dot_u1s8_many(const int8_t *q, const uint8_t *const *rows, size_t n, size_t dim, int32_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t sum = 0;
+        for (size_t j = 0; j < dim; j++)
+            sum += (rows[i][j / 8] >> j % 8 & 1) * q[j];
+        out[i] = sum;
     }
 }
 
@@ -133,10 +187,15 @@ const struct vec_kernels vec_kernels_scalar = {
     .l2_f32_many = l2_f32_many,
     .dot_f16_many = dot_f16_many,
     .l2_f16_many = l2_f16_many,
+    .dot_bf16_many = dot_bf16_many,
+    .l2_bf16_many = l2_bf16_many,
+    .dot_u4s8_many = dot_u4s8_many,
+    .dot_u1s8_many = dot_u1s8_many,
     .minmax_f32 = minmax_f32,
     .quantize_u8 = quantize_u8,
     .center_u8 = center_u8,
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .first_nonfinite = first_nonfinite,
+    SHARED_KERNELS,
 };

@@ -56,9 +56,9 @@ static void test_create_errors(void **state)
     both_error(&b, CREATE "DIM 2 PARTITIONS 4097", "ERR invalid PARTITIONS: a number of 1 to 4096 is allowed");
     both_error(&b, CREATE "DIM 2 STRATEGY TENANT", "ERR invalid STRATEGY: HASH is allowed");
     both_error(&b, CREATE "DIM 2 VNODES 1025", "ERR invalid VNODES: a number of 1 to 1024 is allowed");
-    both_error(&b, CREATE "DIM 2 BIN",
-               "ERR syntax error in VPARTITION CREATE command near 'BIN': DIM, METRIC, TYPE, M, EF, NOQUANT, Q8, ORIGINALS, "
-               "STRICT, PARTITIONS, STRATEGY or VNODES is allowed");
+    both_error(&b, CREATE "DIM 2 Q3",
+               "ERR syntax error in VPARTITION CREATE command near 'Q3': DIM, METRIC, TYPE, M, EF, NOQUANT, Q8, F16, BF16, Q4, "
+               "BIN, ORIGINALS, STRICT, PARTITIONS, STRATEGY or VNODES is allowed");
     both_error(&b, CREATE "DIM", "ERR wrong number of arguments for 'vpartition|create' command");
     both_same(&b, "DBSIZE", ":0\r\n");
     both_error(&b, "VPARTITION WHAT k", "ERR unknown subcommand 'WHAT'. Try VPARTITION HELP.");

@@ -92,7 +92,6 @@ static void test_errors(void **state)
         EACH("VALUES 2 1 2 a ACK ONE -1", "ERR invalid ACK: the time-out is negative");
         EACH("VALUES 2 1 2 a PARTITION", "ERR PARTITION needs the name of a partition");
         EACH("VALUES 2 1 2 a PARTITION x", "ERR no such partition 'x': this element belongs to partition '0'");
-        EACH("VALUES 2 1 2 a BIN", "ERR the option BIN is not offered by this server");
         EACH("VALUES 2 1 2 a TEXT f t", "ERR the option TEXT is not offered by this server");
         EACH("VALUES 2 1 2 a EX 10", "ERR the option EX is not offered by this server");
         EACH("VALUES 2 1 2 a KEEPTTL", "ERR the option KEEPTTL is not offered by this server");
@@ -260,7 +259,7 @@ static void test_vmadd_errors(void **state)
                "ERR number of entries mismatch: 9223372036854775807 pairs of element and blob are announced, 3 arguments follow");
     both_error(&b, "VMADD k FP32 2 a " X " b " Y " WITHATTRS 1", "ERR WITHATTRS needs one argument for each of the 2 entries");
     both_error(&b, "VMADD k FP32 1 a " X " WHAT",
-               "ERR syntax error in VMADD command near 'WHAT': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, ORIGINALS, EF, M, NX, "
+               "ERR syntax error in VMADD command near 'WHAT': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, F16, BF16, Q4, BIN, ORIGINALS, EF, M, NX, "
                "XX or ACK is allowed");
     both_error(&b, "VMADD k FP32 1 a " X " NOQUANT", "ERR asked quantization mismatch with existing vector set");
     both_error(&b, "VMADD k FP32 1 a " X " M 1", "ERR invalid M");

@@ -1,3 +1,4 @@
+/* tsan: skip (one thread) */
 /* Kernel sets: every set that this processor runs gives the scalar set's bits, and the scalar set gives the right values. */
 #include <math.h>
 #include <setjmp.h>
@@ -26,9 +27,9 @@ static struct rng rng;
 struct data {
     size_t dim;
     float *q, *rows[ROWS];
-    uint16_t *halves[ROWS];
-    uint8_t *codes[ROWS];
-    int8_t *centred;
+    uint16_t *halves[ROWS], *bfloats[ROWS];
+    uint8_t *codes[ROWS], *nibbles[ROWS], *bits[ROWS];
+    int8_t *centred, *paired;
 };
 
 static float component(enum flavour f)
@@ -58,6 +59,10 @@ static void fill(struct data *d, size_t dim, enum flavour f)
     d->dim = dim;
     d->q = mem_alloc(dim * sizeof(float));
     d->centred = mem_aligned(64, padded);
+    d->paired = mem_aligned(64, vec_u4_query_bytes(dim));
+    for (size_t j = 0; j < vec_u4_query_bytes(dim); j++)
+        d->paired[j] = f == EXTREME ? -128 : (int8_t)rng_next(&rng);
+    memset(d->centred + dim, 0, padded - dim);
     for (size_t j = 0; j < dim; j++) {
         d->q[j] = component(f);
         d->centred[j] = f == EXTREME ? -128 : (int8_t)rng_next(&rng);
@@ -65,12 +70,20 @@ static void fill(struct data *d, size_t dim, enum flavour f)
     for (size_t r = 0; r < ROWS; r++) {
         d->rows[r] = mem_alloc(dim * sizeof(float));
         d->halves[r] = mem_alloc(dim * sizeof(uint16_t));
+        d->bfloats[r] = mem_alloc(dim * sizeof(uint16_t));
         d->codes[r] = mem_alloc(readable);
+        d->nibbles[r] = mem_alloc(vec_u4_bytes(dim));
+        d->bits[r] = mem_alloc((dim + 127) / 128 * 16);
+        for (size_t j = 0; j < vec_u4_bytes(dim); j++)
+            d->nibbles[r][j] = f == EXTREME ? 255 : (uint8_t)rng_next(&rng);
+        for (size_t j = 0; j < (dim + 127) / 128 * 16; j++)
+            d->bits[r][j] = f == EXTREME ? 255 : (uint8_t)rng_next(&rng);
         for (size_t j = 0; j < dim; j++)
             d->rows[r][j] = component(f);
         for (size_t j = 0; j < readable; j++)
             d->codes[r][j] = f == EXTREME ? 255 : (uint8_t)rng_next(&rng);
         scalar_set()->f32_to_f16(d->rows[r], dim, d->halves[r]);
+        scalar_set()->f32_to_bf16(d->rows[r], dim, d->bfloats[r]);
     }
 }
 
@@ -78,10 +91,14 @@ static void drop(struct data *d)
 {
     mem_free(d->q);
     mem_free(d->centred);
+    mem_free(d->paired);
     for (size_t r = 0; r < ROWS; r++) {
         mem_free(d->rows[r]);
         mem_free(d->halves[r]);
+        mem_free(d->bfloats[r]);
         mem_free(d->codes[r]);
+        mem_free(d->nibbles[r]);
+        mem_free(d->bits[r]);
     }
 }
 
@@ -99,9 +116,16 @@ static void compare_many(const struct vec_kernels *k, const struct vec_kernels *
     float a[ROWS], b[ROWS];
     const uint8_t *const *codes = (const uint8_t *const *)d->codes;
     const float *const *rows = (const float *const *)d->rows;
-    const uint16_t *const *halves = (const uint16_t *const *)d->halves;
+    const uint16_t *const *halves = (const uint16_t *const *)d->halves, *const *bfloats = (const uint16_t *const *)d->bfloats;
+    const uint8_t *const *nibbles = (const uint8_t *const *)d->nibbles, *const *bits = (const uint8_t *const *)d->bits;
     k->dot_u8s8_many(d->centred, codes, n, d->dim, ia);
     s->dot_u8s8_many(d->centred, codes, n, d->dim, ib);
+    assert_memory_equal(ia, ib, n * sizeof(*ia));
+    k->dot_u4s8_many(d->paired, nibbles, n, vec_u4_bytes(d->dim), ia);
+    s->dot_u4s8_many(d->paired, nibbles, n, vec_u4_bytes(d->dim), ib);
+    assert_memory_equal(ia, ib, n * sizeof(*ia));
+    k->dot_u1s8_many(d->centred, bits, n, d->dim, ia);
+    s->dot_u1s8_many(d->centred, bits, n, d->dim, ib);
     assert_memory_equal(ia, ib, n * sizeof(*ia));
     k->dot_f32_many(d->q, rows, n, d->dim, a);
     s->dot_f32_many(d->q, rows, n, d->dim, b);
@@ -115,6 +139,56 @@ static void compare_many(const struct vec_kernels *k, const struct vec_kernels *
     k->l2_f16_many(d->q, halves, n, d->dim, a);
     s->l2_f16_many(d->q, halves, n, d->dim, b);
     same_floats(a, b, n, "l2_f16", d->dim);
+    k->dot_bf16_many(d->q, bfloats, n, d->dim, a);
+    s->dot_bf16_many(d->q, bfloats, n, d->dim, b);
+    same_floats(a, b, n, "dot_bf16", d->dim);
+    k->l2_bf16_many(d->q, bfloats, n, d->dim, a);
+    s->l2_bf16_many(d->q, bfloats, n, d->dim, b);
+    same_floats(a, b, n, "l2_bf16", d->dim);
+}
+
+/* What q4 and bin rows are made with. */
+static void compare_rotated(const struct vec_kernels *k, const struct vec_kernels *s, const struct data *d)
+{
+    size_t dim = d->dim, u4 = vec_u4_bytes(dim), u1 = (dim + 127) / 128 * 16, long_query = vec_u4_query_bytes(dim);
+    float *x = mem_alloc(dim * 4), *y = mem_alloc(dim * 4), dots[2], squares[2];
+    uint8_t *ca = mem_alloc(u4), *cb = mem_alloc(u4);
+    int8_t *qa = mem_alloc(long_query), *qb = mem_alloc(long_query);
+    for (size_t j = 0; j < dim; j++)
+        x[j] = y[j] = component(ORDINARY);
+    k->rotate(x, dim);
+    s->rotate(y, dim);
+    same_floats(x, y, dim, "rotate", dim);
+    const float steps[] = {0, 0.5f, 1, 3.7f, 1e9f};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        k->fit_u4(x, dim, steps[i], &dots[0], &squares[0]);
+        s->fit_u4(x, dim, steps[i], &dots[1], &squares[1]);
+        same_floats(&dots[0], &dots[1], 1, "fit_u4", dim);
+        same_floats(&squares[0], &squares[1], 1, "fit_u4", dim);
+        k->quantize_u4(x, dim, steps[i], ca);
+        s->quantize_u4(x, dim, steps[i], cb);
+        assert_memory_equal(ca, cb, u4);
+        assert_int_equal(k->expand_u4(ca, dim, qa), s->expand_u4(ca, dim, qb));
+        assert_memory_equal(qa, qb, long_query);
+        assert_int_equal(k->quantize_s8(x, dim, steps[i], qa), s->quantize_s8(x, dim, steps[i], qb));
+        assert_memory_equal(qa, qb, dim);
+    }
+    ca = mem_realloc(ca, u1 + dim + 64);
+    cb = mem_realloc(cb, u1 + dim + 64);
+    k->quantize_u1(x, dim, ca);
+    s->quantize_u1(x, dim, cb);
+    assert_memory_equal(ca, cb, u1);
+    assert_int_equal(k->expand_u1(ca, dim, (int8_t *)ca + u1), s->expand_u1(cb, dim, (int8_t *)cb + u1));
+    assert_memory_equal(ca, cb, u1 + (dim + 63) / 64 * 64);
+    k->unrotate(x, dim);
+    s->unrotate(y, dim);
+    same_floats(x, y, dim, "unrotate", dim);
+    mem_free(x);
+    mem_free(y);
+    mem_free(ca);
+    mem_free(cb);
+    mem_free(qa);
+    mem_free(qb);
 }
 
 static void compare_single(const struct vec_kernels *k, const struct vec_kernels *s, const struct data *d)
@@ -143,6 +217,12 @@ static void compare_single(const struct vec_kernels *k, const struct vec_kernels
     k->f32_to_f16(d->q, dim, ha);
     s->f32_to_f16(d->q, dim, hb);
     assert_memory_equal(ha, hb, dim * 2);
+    k->f32_to_bf16(d->q, dim, (uint16_t *)fa);
+    s->f32_to_bf16(d->q, dim, (uint16_t *)fb);
+    assert_memory_equal(fa, fb, dim * 2);
+    k->bf16_to_f32(d->bfloats[0], dim, fa);
+    s->bf16_to_f32(d->bfloats[0], dim, fb);
+    assert_memory_equal(fa, fb, dim * 4);
     k->f16_to_f32(ha, dim, fa);
     s->f16_to_f32(hb, dim, fb);
     assert_memory_equal(fa, fb, dim * 4);
@@ -176,6 +256,7 @@ static void compare_dim(size_t dim)
             for (size_t n = 0; n <= ROWS; n++)
                 compare_many(vec_kernels_at(i), s, &d, n);
             compare_single(vec_kernels_at(i), s, &d);
+            compare_rotated(vec_kernels_at(i), s, &d);
         }
         drop(&d);
     }
@@ -220,6 +301,84 @@ static void values_are_right(void **state)
         assert_true(fabs(l2 - want_l2) <= want_l2 * 0x1p-20);
         assert_int_equal(sum, want_sum);
         drop(&d);
+    }
+}
+
+static double length(const float *x, size_t dim)
+{
+    double sum = 0;
+    for (size_t j = 0; j < dim; j++)
+        sum += (double)x[j] * x[j];
+    return sqrt(sum);
+}
+
+/* Lengths stay, the inverse leads back, and one component alone is spread over all others. */
+static void rotations_rotate(void **state)
+{
+    static const size_t sizes[] = {1, 2, 3, 7, 15, 16, 31, 48, 96, 97, 128, 300, 384, 512, 784, 1023, 1025, 1536, 4099, DIM_MAX};
+    const struct vec_kernels *s = scalar_set();
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        size_t dim = sizes[i];
+        float *x = mem_alloc(dim * 4), *y = mem_alloc(dim * 4);
+        for (size_t j = 0; j < dim; j++)
+            x[j] = y[j] = component(ORDINARY);
+        double before = length(x, dim);
+        s->rotate(y, dim);
+        assert_true(fabs(length(y, dim) - before) <= before * 1e-5);
+        s->unrotate(y, dim);
+        for (size_t j = 0; j < dim; j++)
+            assert_true(fabs((double)x[j] - y[j]) <= 8e-5);
+        memset(x, 0, dim * 4);
+        x[rng_below(&rng, dim)] = 1;
+        s->rotate(x, dim);
+        double max = 0;
+        for (size_t j = 0; j < dim; j++)
+            max = fabs((double)x[j]) > max ? fabs((double)x[j]) : max;
+        if (dim >= 64 && max > 8 / sqrt((double)dim))
+            fail_msg("dim %zu: a component of %g is left", dim, max);
+        mem_free(x);
+        mem_free(y);
+    }
+}
+
+/* The products of nibbles and bits are those of the components that they stand for. */
+static void packed_codes_mean_what_they_should(void **state)
+{
+    const struct vec_kernels *s = scalar_set();
+    (void)state;
+    for (size_t dim = 1; dim < 400; dim++) {
+        float *x = mem_alloc(dim * 4), *y = mem_alloc(dim * 4);
+        uint8_t *codes = mem_alloc(vec_u4_bytes(dim)), *other = mem_alloc(vec_u4_bytes(dim));
+        int8_t *q = mem_aligned(64, vec_u4_query_bytes(dim));
+        const uint8_t *row = other;
+        int32_t dot, sum = 0, want = 0, want_bits = 0, want_sum = 0;
+        for (size_t j = 0; j < dim; j++) {
+            x[j] = (float)rng_below(&rng, 16) - 7.5f;
+            y[j] = (float)rng_below(&rng, 16) - 7.5f;
+            want += (int32_t)((2 * x[j]) * (y[j] + 7.5f));
+            want_sum += (int32_t)(2 * x[j]);
+            want_bits += y[j] >= 0 ? (x[j] >= 0 ? 1 : -1) : 0;
+        }
+        s->quantize_u4(x, dim, 1, codes);
+        s->quantize_u4(y, dim, 1, other);
+        sum = s->expand_u4(codes, dim, q);
+        s->dot_u4s8_many(q, &row, 1, vec_u4_bytes(dim), &dot);
+        assert_int_equal(sum, want_sum);
+        assert_int_equal(dot, want);
+        codes = mem_realloc(codes, (dim + 127) / 128 * 16);
+        other = mem_realloc(other, (dim + 127) / 128 * 16);
+        row = other;
+        s->quantize_u1(x, dim, codes);
+        s->quantize_u1(y, dim, other);
+        s->expand_u1(codes, dim, q);
+        s->dot_u1s8_many(q, &row, 1, dim, &dot);
+        assert_int_equal(dot, want_bits);
+        mem_free(x);
+        mem_free(y);
+        mem_free(codes);
+        mem_free(other);
+        mem_free(q);
     }
 }
 
@@ -279,6 +438,12 @@ static void random_words_round_alike(void **state)
             uint32_t u = (uint32_t)rng_next(&rng);
             memcpy(&x[j], &u, sizeof(u));   /* NaN and infinity among them */
         }
+        s->f32_to_bf16(x, 64, b);
+        for (size_t j = 0; j < 64; j++) {
+            float back;
+            s->bf16_to_f32(&b[j], 1, &back);
+            assert_true(isnan(x[j]) ? isnan(back) : isinf(back) || fabs((double)back - x[j]) <= fabs((double)x[j]) * 0x1p-8 + 0x1p-133);
+        }
         s->f32_to_f16(x, 64, b);
         for (size_t i = 0; vec_kernels_at(i) != s; i++) {
             if (!vec_kernels_usable(vec_kernels_at(i)))
@@ -300,6 +465,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_agree_to_the_bit),
         cmocka_unit_test(values_are_right),
+        cmocka_unit_test(rotations_rotate),
+        cmocka_unit_test(packed_codes_mean_what_they_should),
         cmocka_unit_test(the_largest_integer_sum_fits),
         cmocka_unit_test(every_half_goes_there_and_back),
         cmocka_unit_test(random_words_round_alike),

@@ -64,7 +64,7 @@ static bool engine_open(const struct options *o, const struct dataset *d, unsign
                                      .ef_construction = o->ef_construction,
                                      .partitions = o->partitions,
                                      .seed = 1,
-                                     .type = strcmp(o->type, "f32") == 0 ? VEC_F32 : VEC_Q8,
+                                     .type = o->type,
                                      .structure = o->flat ? VS_FLAT : VS_HNSW};
     enum vs_status status = vs_open(&store, &e->store);
 

@@ -203,7 +203,7 @@ static bool create(struct bench *b)
         network_ask(b, "VPARTITION CREATE %s DIM %u METRIC %s TYPE %s M %u EF %u %s PARTITIONS %u",
                     b->o->key, (unsigned)b->d->base.cols, metric_words[b->o->metric],
                     b->o->flat ? "FLAT" : "HNSW", b->o->m, b->o->ef_construction,
-                    strcmp(b->o->type, "f32") == 0 ? "NOQUANT" : "Q8", b->o->partitions));
+                    b->o->type == VEC_F32 ? "NOQUANT" : vec_type_name(b->o->type), b->o->partitions));
 }
 
 static bool check_index(struct bench *b)

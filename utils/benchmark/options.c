@@ -82,7 +82,7 @@ static const struct option_row table[] = {
     {"--m", "N", KIND_UNSIGNED, AT(m), 4, 4096, "links a node (16)"},
     {"--ef-construction", "N", KIND_UNSIGNED, AT(ef_construction), 1, 1000000,
      "beam while building (200)"},
-    {"--type", "TYPE", KIND_TYPE, AT(type), 0, 0, "q8 or f32 (q8)"},
+    {"--type", "TYPE", KIND_TYPE, AT(type), 0, 0, "q8, f32, f16, bf16, q4 or bin (q8)"},
     {"--flat", NULL, KIND_FLAG, AT(flat), 0, 0, "no graph: exact search"},
     {"--partitions", "N", KIND_UNSIGNED, AT(partitions), 1, 4096, "partitions (1)"},
 
@@ -215,10 +215,12 @@ static const char *set(const struct option_row *row, const char *text, struct op
     case KIND_EF:
         return parse_ef(text, o) ? NULL : "numbers of 1 to 1000000 separated by commas, 32 at most";
     case KIND_TYPE:
-        if (strcasecmp(text, "q8") != 0 && strcasecmp(text, "f32") != 0)
-            return "q8 or f32";
-        o->type = strcasecmp(text, "q8") == 0 ? "q8" : "f32";
-        return NULL;
+        for (int t = 0; t < VEC_TYPES; t++)
+            if (strcasecmp(text, vec_type_name((enum vec_type)t)) == 0) {
+                o->type = (enum vec_type)t;
+                return NULL;
+            }
+        return "q8, f32, f16, bf16, q4 or bin";
     default: break;
     }
     if (!parse_number(text, row->min, row->max, &value)) {
@@ -251,7 +253,7 @@ static void set_defaults(struct options *o)
                           .m = 16,
                           .ef_construction = 200,
                           .partitions = 1,
-                          .type = "q8",
+                          .type = VEC_Q8,
                           .k = 10,
                           .repeat = 1,
                           .milliseconds = 500,

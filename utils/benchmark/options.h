@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vec/metric.h"
+#include "vec/codec.h"
 
 #define OPTIONS_EF_MAX 32
 
@@ -31,7 +31,7 @@ struct options {
     const char *export_prefix;
     /* the index */
     unsigned m, ef_construction, partitions;
-    const char *type; /* "q8", "f32" */
+    enum vec_type type;
     bool flat;
     /* the searches */
     unsigned k;

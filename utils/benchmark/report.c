@@ -198,7 +198,7 @@ static void print_table(const struct report *r)
     printf(
         "%s: %zu vectors, %zu dimensions, %s, M %u, efConstruction %u, type %s%s, %u partition%s\n",
         r->d->name, r->d->base.rows, r->d->base.cols, metric_names[o->metric], o->m,
-        o->ef_construction, o->type, o->flat ? " (flat)" : "", o->partitions,
+        o->ef_construction, vec_type_name(o->type), o->flat ? " (flat)" : "", o->partitions,
         o->partitions > 1 ? "s" : "");
     if (!o->in_process)
         printf("%u connection%s, pipeline %u\n", o->clients, o->clients > 1 ? "s" : "",
@@ -294,7 +294,7 @@ static void write_json(const struct report *r, struct buf *b)
                "\"type\":\"%s\",\"flat\":%s,\"partitions\":%u,\"clients\":%u,\"pipeline\":%u,"
                "\"threads\":%u",
                r->d->base.rows, r->d->base.cols, r->d->query.rows, metric_names[o->metric], o->k,
-               o->m, o->ef_construction, o->type, o->flat ? "true" : "false", o->partitions,
+               o->m, o->ef_construction, vec_type_name(o->type), o->flat ? "true" : "false", o->partitions,
                o->in_process ? 0 : o->clients, o->in_process ? 0 : o->pipeline, o->threads);
     json_loads(b, r);
     json_searches(b, r);
