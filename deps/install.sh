@@ -13,6 +13,7 @@ have_pkgconfig() { pkg-config --exists "$1" 2>/dev/null; }
 have_command() { command -v "$1" >/dev/null 2>&1; }
 have_header() { echo "#include <$1>" | "${CXX:-g++}" -E -x c++ - >/dev/null 2>&1; }
 have_library() { echo 'int main(void) { return 0; }' | gcc -x c - -o /dev/null "-l$1" >/dev/null 2>&1; }
+have_file() { [ -e "$1" ]; }
 need() { # need PACKAGE TEST ARGUMENT
     "$2" "$3" || missing+=("$1")
 }
@@ -60,6 +61,12 @@ need_tests() {
     need python3-redis have_python_redis redis
     need nodejs have_command node
     need npm have_command npm
+    # tests/check/neon.sh
+    if [ "$(uname -m)" = x86_64 ]; then
+        need gcc-aarch64-linux-gnu have_command aarch64-linux-gnu-gcc
+        need libc6-dev-arm64-cross have_file /usr/aarch64-linux-gnu/include/stdio.h
+        need qemu-user have_command qemu-aarch64
+    fi
 }
 
 need_bench() {
