@@ -127,8 +127,9 @@ static void dot_u1s8_many(const int8_t *q, const uint8_t *const *rows, size_t n,
 {
     for (size_t i = 0; i < n; i++) {
         int32_t sum = 0;
-        for (size_t j = 0; j < dim; j++)
-            sum += (rows[i][j / 8] >> j % 8 & 1) * q[j];
+        for (size_t at = 0; at < dim; at += 8)   /* q is zero past dim */
+            for (int j = 0; j < 8; j++)
+                sum += -(rows[i][at / 8] >> j & 1) & q[at + (size_t)j];
         out[i] = sum;
     }
 }

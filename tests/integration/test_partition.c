@@ -37,6 +37,57 @@ static void test_create(void **state)
     both_stop(&b);
 }
 
+static void test_create_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *option, *info, *quant, *originals;
+    } cases[] = {
+        { "Q8", "q8", "int8", "f32" },   { "NOQUANT", "f32", "f32", "f32" }, { "F16", "f16", "f16", "none" },
+        { "BF16", "bf16", "bf16", "none" }, { "Q4", "q4", "q4", "f32" },     { "BIN", "bin", "bin", "f32" },
+        { "F16 ORIGINALS F32", "f16", "f16", "f32" }, { "Q4 ORIGINALS F16", "q4", "q4", "f16" },
+        { "BIN ORIGINALS NONE", "bin", "bin", "none" },
+    };
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[100];
+        snprintf(line, sizeof line, "VPARTITION CREATE k%zu DIM 3 %s", i, cases[i].option);
+        reply_status(c, "OK", line);
+        redisReply *r = redisCommand(c, "VPARTITION INFO k%d", (int)i);
+        assert_string_equal(field(r, "element_type")->str, cases[i].info);
+        assert_string_equal(field(r, "originals")->str, cases[i].originals);
+        freeReplyObject(r);
+        r = redisCommand(c, "VINFO k%d", (int)i);
+        assert_string_equal(field(r, "quant-type")->str, cases[i].quant);
+        assert_string_equal(field(r, "originals")->str, cases[i].originals);
+        freeReplyObject(r);
+        /* by VADD, the same; the nearest of a few is found */
+        snprintf(line, sizeof line, "VADD a%zu VALUES 3 1 2 3 x %s", i, cases[i].option);
+        reply_int(c, 1, line);
+        snprintf(line, sizeof line, "VADD a%zu VALUES 3 -1 2 -3 y %s", i, cases[i].option);
+        reply_int(c, 1, line);
+        r = redisCommand(c, "VINFO a%d", (int)i);
+        assert_string_equal(field(r, "quant-type")->str, cases[i].quant);
+        assert_string_equal(field(r, "originals")->str, cases[i].originals);
+        freeReplyObject(r);
+        r = redisCommand(c, "VSEARCH a%d VALUES 3 -1 2 -2.5 K 1", (int)i);
+        assert_int_equal(r->elements, 1);
+        assert_string_equal(r->element[0]->str, "y");
+        freeReplyObject(r);
+        snprintf(line, sizeof line, "VADD a%zu VALUES 3 1 2 3 x %s", i, i == 0 ? "Q4" : "Q8");
+        reply_error(c, "ERR asked quantization mismatch with existing vector set", line);
+    }
+    redisReply *r = redisCommand(c, "VEMB a5 y RAW");
+    assert_int_equal(r->elements, 3);
+    assert_string_equal(r->element[0]->str, "bin");
+    assert_int_equal(r->element[1]->len, 8);
+    assert_memory_equal(r->element[1]->str, "\2\0\0\0\0\0\0", 8);
+    freeReplyObject(r);
+    redisFree(c);
+    server_stop(s);
+}
+
 static void test_create_errors(void **state)
 {
     (void)state;
@@ -223,7 +274,8 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create), cmocka_unit_test(test_create_errors), cmocka_unit_test(test_list),
+        cmocka_unit_test(test_create), cmocka_unit_test(test_create_types), cmocka_unit_test(test_create_errors),
+        cmocka_unit_test(test_list),
         cmocka_unit_test(test_info), cmocka_unit_test(test_placement), cmocka_unit_test(test_balance_of_nothing),
         cmocka_unit_test(test_help),
     };

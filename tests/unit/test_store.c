@@ -404,7 +404,7 @@ static void exact_of(enum vec_metric metric, enum vec_type type, enum vec_origin
         assert_int_equal(vs_search_now(reader, index, &q, hits, N, &n), VS_OK);
         assert_int_equal(n, 100);
         assert_string_equal(vs_reader_stats(reader)->plan, "scan");
-        for (size_t i = 0; i < n && originals == VEC_ORIG_F32 && type == VEC_Q8; i++) {
+        for (size_t i = 0; i < n && originals == VEC_ORIG_F32 && type != VEC_F32; i++) {
             assert_true(hits[i].distance == want[i + q.offset].distance);
             assert_int_equal(number_of(&hits[i]), want[i + q.offset].id);
             assert_true(hits[i].score == vec_score(metric, hits[i].distance));
@@ -446,7 +446,48 @@ static void test_exact(void **state)
         exact_of((enum vec_metric)metric, VEC_Q8, VEC_ORIG_F16, VS_HNSW);
         exact_of((enum vec_metric)metric, VEC_Q8, VEC_ORIG_NONE, VS_HNSW);
         exact_of((enum vec_metric)metric, VEC_Q8, VEC_ORIG_F32, VS_FLAT);
+        exact_of((enum vec_metric)metric, VEC_F16, VEC_ORIG_DEFAULT, VS_HNSW);
+        exact_of((enum vec_metric)metric, VEC_Q4, VEC_ORIG_F32, VS_HNSW);
+        exact_of((enum vec_metric)metric, VEC_Q4, VEC_ORIG_NONE, VS_FLAT);
+        exact_of((enum vec_metric)metric, VEC_BIN, VEC_ORIG_F32, VS_HNSW);
     }
+}
+
+static void test_originals_of_types(void **state)
+{
+    (void)state;
+    static const struct {
+        enum vec_type type;
+        enum vec_originals asked, kept;
+        size_t bytes;                /* of one, beside the row */
+    } cases[] = {
+        {VEC_Q8, VEC_ORIG_DEFAULT, VEC_ORIG_F32, 4 * DIM},    {VEC_Q8, VEC_ORIG_NONE, VEC_ORIG_NONE, 0},
+        {VEC_F32, VEC_ORIG_DEFAULT, VEC_ORIG_F32, 0},         {VEC_F32, VEC_ORIG_NONE, VEC_ORIG_F32, 0},
+        {VEC_F16, VEC_ORIG_DEFAULT, VEC_ORIG_NONE, 0},        {VEC_F16, VEC_ORIG_F16, VEC_ORIG_F16, 0},
+        {VEC_F16, VEC_ORIG_F32, VEC_ORIG_F32, 4 * DIM},       {VEC_BF16, VEC_ORIG_DEFAULT, VEC_ORIG_NONE, 0},
+        {VEC_BF16, VEC_ORIG_F16, VEC_ORIG_F16, 2 * DIM},      {VEC_Q4, VEC_ORIG_DEFAULT, VEC_ORIG_F32, 4 * DIM},
+        {VEC_BIN, VEC_ORIG_DEFAULT, VEC_ORIG_F32, 4 * DIM},   {VEC_BIN, VEC_ORIG_F16, VEC_ORIG_F16, 2 * DIM},
+    };
+    struct vs_store *store = open_store(0);
+    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char key[] = {'k', (char)('a' + i), 0};
+        struct vs_index *index = create(store, key, &(struct vs_index_options){.dim = DIM, .metric = VEC_L2, .type = cases[i].type,
+                                                                               .originals = cases[i].asked});
+        float x[DIM] = {1, -2, 0.5f}, back[DIM];
+        struct vs_memory memory;
+        assert_int_equal(vs_index_options(index)->originals, cases[i].kept);
+        assert_int_equal(put(index, &i, sizeof(i), x), VS_OK);
+        vs_index_memory(index, &memory);
+        assert_true((memory.originals > 0) == (cases[i].bytes > 0));
+        assert_true(memory.originals % (cases[i].bytes ? cases[i].bytes : 1) == 0);
+        assert_int_equal(vs_get_vector(index, &i, sizeof(i), back), VS_OK);
+        for (int j = 0; j < DIM && cases[i].kept != VEC_ORIG_NONE; j++)
+            assert_true(back[j] == x[j]);
+        x[3] = 1e5f;
+        assert_int_equal(put(index, &i, sizeof(i), x),
+                         cases[i].type == VEC_F16 || cases[i].kept == VEC_ORIG_F16 ? VS_NONFINITE : VS_OK);
+    }
+    vs_close(store);
 }
 
 static void test_bad_queries(void **state)
@@ -728,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_partitions),
         cmocka_unit_test(test_chosen_partitions),
         cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_originals_of_types),
         cmocka_unit_test(test_bad_queries),
         cmocka_unit_test(test_deadline_and_cancel),
         cmocka_unit_test(test_backlog),
