@@ -264,7 +264,6 @@ const struct config_row config_table[] = {
              "this machine has cores." },
     { .name = "loop-budget-us",
       .type = CONFIG_INT,
-      .flags = CONFIG_APPLIED,
       .offset = AT(loop_budget_us),
       .preset = "500",
       .min = 50,

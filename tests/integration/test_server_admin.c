@@ -121,6 +121,7 @@ static void test_config(void **state)
     freeReplyObject(r);
     freeReplyObject(reply_array(c, 4, "CONFIG GET maxclients slowlog-max-len"));
     reply_status(c, "OK", "CONFIG SET maxclients 600 slowlog-max-len 8");
+    reply_status(c, "OK", "CONFIG SET loop-budget-us 300 link-backlog-max 1000");
     reply_error(c, "ERR ", "CONFIG SET maxclients 700 slowlog-max-len x");
     reply_error(c, "ERR ", "CONFIG SET nosuch 1");
     reply_error(c, "ERR ", "CONFIG SET io-threads 4");
