@@ -43,7 +43,7 @@ struct bed {
     size_t rss, used;                /* before there was a store */
 };
 
-static void bed_open(struct bed *b, uint32_t dim, enum vec_metric metric)
+static void bed_open_type(struct bed *b, uint32_t dim, enum vec_metric metric, enum vec_type type)
 {
     struct mem_stats stats;
     mem_purge();
@@ -51,8 +51,14 @@ static void bed_open(struct bed *b, uint32_t dim, enum vec_metric metric)
     b->rss = stats.rss;
     b->used = stats.used;
     assert_int_equal(vs_open(&(struct vs_options){.threads = THREADS, .link_backlog_max = 1000000}, &b->store), VS_OK);
-    assert_int_equal(vs_create(b->store, 0, "r", 1, &(struct vs_index_options){.dim = dim, .metric = metric, .seed = 1}, &b->index),
+    assert_int_equal(vs_create(b->store, 0, "r", 1, &(struct vs_index_options){.dim = dim, .metric = metric, .type = type, .seed = 1},
+                               &b->index),
                      VS_OK);
+}
+
+static void bed_open(struct bed *b, uint32_t dim, enum vec_metric metric)
+{
+    bed_open_type(b, dim, metric, VEC_Q8);
 }
 
 static void bed_put(struct bed *b, uint32_t id, const float *vector)
@@ -235,6 +241,43 @@ static void test_inner_product(void **state)
     assert_true(m.recall[1] >= 0.95);
 }
 
+/* ---- every element type ---- */
+
+static void test_types(void **state)
+{
+    (void)state;
+    static const struct {
+        enum vec_type type;
+        double floor;                /* of recall at EF 128 */
+    } types[] = {{VEC_F32, 0.97}, {VEC_F16, 0.97}, {VEC_BF16, 0.93}, {VEC_Q8, 0.97}, {VEC_Q4, 0.96}, {VEC_BIN, 0.95}};
+    size_t n = getenv("VECSTORE_TEST_QUICK") ? 6000 : 12000;
+    for (int metric = 0; metric <= VEC_L2; metric++) {
+        uint32_t dim = metric == VEC_L2 ? 300 : 512;
+        struct generate_options o;
+        generate_defaults(dim, metric == VEC_COSINE, &o);
+        struct generate_model *model = generate_model_new(&o);
+        struct vecfile_floats rows = {n, dim, malloc(n * dim * sizeof(float))};
+        struct vecfile_floats queries = {QUERIES, dim, malloc((size_t)QUERIES * dim * sizeof(float))};
+        generate_rows_parallel(model, GENERATE_BASE, 0, n, THREADS, rows.data);
+        generate_rows_parallel(model, GENERATE_QUERY, 0, QUERIES, THREADS, queries.data);
+        generate_model_free(model);
+        for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
+            struct bed b;
+            struct measured m;
+            char what[64];
+            bed_open_type(&b, dim, (enum vec_metric)metric, types[t].type);
+            for (uint32_t i = 0; i < n; i++)
+                bed_put(&b, i, rows.data + (size_t)i * dim);
+            snprintf(what, sizeof(what), "%u-d %s %s", dim, vec_metric_name((enum vec_metric)metric), vec_type_name(types[t].type));
+            bed_measure(&b, &rows, &queries, (enum vec_metric)metric, what, &m);
+            vs_close(b.store);
+            assert_true(m.recall[1] >= types[t].floor);
+        }
+        free(rows.data);
+        free(queries.data);
+    }
+}
+
 int main(void)
 {
     base_rows = getenv("VECSTORE_TEST_FULL") ? 60000 : getenv("VECSTORE_TEST_QUICK") ? 4000 : 20000;
@@ -242,6 +285,7 @@ int main(void)
         base.rows = 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inner_product),
+        cmocka_unit_test(test_types),
         cmocka_unit_test(test_real),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
