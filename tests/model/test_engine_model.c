@@ -436,7 +436,8 @@ static void run_stream(unsigned threads, enum vec_metric metric, enum vec_type t
     w->rng.state = seed + threads * 1000 + metric * 100 + type * 10 + partitions;
     struct vs_options o = {.threads = threads, .databases = 2};
     assert_int_equal(vs_open(&o, &w->store), VS_OK);
-    w->options = (struct vs_index_options){.dim = DIM, .metric = metric, .type = type, .m = 6, .ef_construction = 30,
+    w->options = (struct vs_index_options){.dim = DIM, .metric = metric, .type = type, .originals = VEC_ORIG_F32,
+                                           .m = 6, .ef_construction = 30,
                                            .partitions = partitions, .seed = 9, .structure = structure};
     assert_int_equal(vs_create(w->store, 0, "index", 5, &w->options, &w->index), VS_OK);
     for (unsigned i = 0; i < nreaders; i++)
@@ -501,6 +502,19 @@ static void test_partitions(void **state)
     run_stream(2, VEC_COSINE, VEC_Q8, 2, VS_HNSW);
 }
 
+static void test_short_codes(void **state)
+{
+    (void)state;
+    run_stream(2, VEC_COSINE, VEC_Q4, 1, VS_HNSW);
+    run_stream(0, VEC_L2, VEC_BIN, 1, VS_HNSW);
+}
+
+static void test_half_floats(void **state)
+{
+    (void)state;
+    run_stream(1, VEC_L2, VEC_F16, 1, VS_HNSW);
+}
+
 static void test_flat(void **state)
 {
     (void)state;
@@ -515,7 +529,8 @@ int main(void)
     print_message("seed %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_workers), cmocka_unit_test(test_one_worker), cmocka_unit_test(test_two_workers),
-        cmocka_unit_test(test_four_workers), cmocka_unit_test(test_partitions), cmocka_unit_test(test_flat),
+        cmocka_unit_test(test_four_workers), cmocka_unit_test(test_partitions), cmocka_unit_test(test_short_codes),
+        cmocka_unit_test(test_half_floats), cmocka_unit_test(test_flat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
