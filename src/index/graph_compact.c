@@ -22,6 +22,7 @@
 #define COPY_UNIT 64
 #define FREE_SHARE 20                /* compact when one slot in so many is free, */
 #define FREE_MIN CHUNK_SLOTS         /* and at least so many */
+#define ROUND_SLOTS (64 * CHUNK_SLOTS) /* of the back that one compaction empties: its lists stay short, others follow */
 
 bool compact_due(const struct graph *g)
 {
@@ -37,6 +38,8 @@ bool compact_begin(struct graph *g)
     struct compaction *c = &g->compact;
     memset(c, 0, sizeof(*c));
     c->end = (g->nused + CHUNK_SLOTS - 1) / CHUNK_SLOTS * CHUNK_SLOTS;
+    if (g->slots - c->end > ROUND_SLOTS)
+        c->end = g->slots - ROUND_SLOTS;
     c->from_cursor = c->end;
     c->ntarget = g->slots - c->end;
     c->target = mem_try_alloc(c->ntarget * sizeof(*c->target));
