@@ -15,6 +15,15 @@ import statistics
 import sys
 
 TARGETS = (0.95, 0.99)
+# Engines in the order of the table, with their names there; those of the index types are measured beside the default.
+ENGINES = (
+    ("hnswlib", "hnswlib"),
+    ("faiss", "faiss"),
+    ("vecstore", "vecstore"),
+    ("vecstore-q4", "vecstore q4"),
+    ("vecstore-bin", "vecstore bin"),
+)
+FIGURES = ("build_1", "build_all", "qps_0.95", "qps_0.99", "bytes")
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
@@ -81,36 +90,50 @@ def times(value):
     return "n/a" if value is None else f"**{value:.2f}**"
 
 
-def compare_set(name, engines, threads, results):
-    ours, theirs = engines["vecstore"], engines["hnswlib"]
-    rows = []
-    for engine in ("hnswlib", "faiss", "vecstore"):
-        if engine not in engines:
-            continue
-        turns = engines[engine]
-        single = engines.get(f"{engine}-build1", turns)
-        row = {
-            "build_1": median(build_rate(r, 1) for r in single),
-            "build_all": median(build_rate(r, threads) for r in turns),
-            "bytes": median(bytes_per_vector(r) for r in turns),
-        }
-        for target in TARGETS:
-            row[f"qps_{target}"] = median(at_recall(sweep(r), target) for r in turns)
-        row["sweep"] = [
-            {"ef": s["ef"], "recall": s["recall"], "qps": median(sweep(r)[i]["qps"] for r in turns)}
-            for i, s in enumerate(sweep(turns[0]))
-        ]
-        results[engine] = row
-        rows.append([name, engine] + [number(row[f]) for f in ("build_1", "build_all", "qps_0.95", "qps_0.99", "bytes")])
+def engine_row(turns, single, threads):
+    """The medians of an engine; `single` are the runs that built on one thread."""
+    row = {
+        "build_1": median(build_rate(r, 1) for r in single),
+        "build_all": median(build_rate(r, threads) for r in turns),
+        "bytes": median(bytes_per_vector(r) for r in turns),
+    }
+    for target in TARGETS:
+        row[f"qps_{target}"] = median(at_recall(sweep(r), target) for r in turns)
+    row["sweep"] = [
+        {"ef": s["ef"], "recall": s["recall"], "qps": median(sweep(r)[i]["qps"] for r in turns)}
+        for i, s in enumerate(sweep(turns[0]))
+    ]
+    return row
+
+
+def engine_ratios(ours, theirs, their_single, threads):
+    """Medians of the ratios within a turn."""
     ratios = {
-        "build_1": ratio([build_rate(r, 1) for r in ours], [build_rate(r, 1) for r in engines.get("hnswlib-build1", theirs)]),
+        "build_1": ratio([build_rate(r, 1) for r in ours], [build_rate(r, 1) for r in their_single]),
         "build_all": ratio([build_rate(r, threads) for r in ours], [build_rate(r, threads) for r in theirs]),
         "bytes": ratio([bytes_per_vector(r) for r in ours], [bytes_per_vector(r) for r in theirs]),
     }
     for target in TARGETS:
         ratios[f"qps_{target}"] = ratio([at_recall(sweep(r), target) for r in ours], [at_recall(sweep(r), target) for r in theirs])
-    results["ratio"] = ratios
-    rows.append([name, "ratio to hnswlib"] + [times(ratios[f]) for f in ("build_1", "build_all", "qps_0.95", "qps_0.99", "bytes")])
+    return ratios
+
+
+def compare_set(name, engines, threads, results):
+    theirs = engines["hnswlib"]
+    their_single = engines.get("hnswlib-build1", theirs)
+    ours = engines["vecstore"][0]
+    results["data"] = {"rows": ours["rows"], "dim": ours["dim"], "metric": ours["metric"]}
+    rows = []
+    for engine, label in ENGINES:
+        turns = engines.get(engine)
+        if not turns:
+            continue
+        row = results[engine] = engine_row(turns, engines.get(f"{engine}-build1", turns), threads)
+        rows.append([name, label] + [number(row[f]) for f in FIGURES])
+        if engine.startswith("vecstore"):
+            ratios = engine_ratios(turns, theirs, their_single, threads)
+            results["ratio" + engine[len("vecstore"):]] = ratios
+            rows.append([name, f"{label}, ratio to hnswlib"] + [times(ratios[f]) for f in FIGURES])
     return rows
 
 
@@ -124,7 +147,12 @@ def memory_rows(runs):
     for name, engines in runs.items():
         if name == "scaling":
             continue
-        for label, engine in (("in process", "vecstore"), ("server", "sustained")):
+        for label, engine in (
+            ("in process", "vecstore"),
+            ("in process, q4", "vecstore-q4"),
+            ("in process, bin", "vecstore-bin"),
+            ("server", "sustained"),
+        ):
             turns = engines.get(engine)
             if not turns:
                 continue
@@ -258,4 +286,5 @@ def main():
             file.write(page[: begin + len(BEGIN)] + "\n" + text + "\n" + page[end:])
 
 
-main()
+if __name__ == "__main__":
+    main()
