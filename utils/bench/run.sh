@@ -2,13 +2,14 @@
 # make bench: hnswlib, faiss and VecStore side by side on the same vectors, then VecStore through its server.
 #
 # Everything runs one after another, never two at once; the engines take turns on each data set, several times, and the table shows
-# medians, and medians of the ratios within one turn. Results: $BUILD/bench/results.json, $BUILD/bench/table.md, and, after a full
-# run, the part of README.md between the lines "<!-- bench:begin -->" and "<!-- bench:end -->".
+# medians, and medians of the ratios within one turn. Results: $BUILD/bench/results.json, table.md, a drawing SET.svg of each data
+# set compared, and, after a full run, the part of README.md between the lines "<!-- bench:begin -->" and "<!-- bench:end -->",
+# docs/images/SET.svg, and the pages that show these.
 #
-#   BENCH_QUICK=1       one turn, shorter, README.md left alone
+#   BENCH_QUICK=1       one turn, shorter; not a full run
 #   BENCH_TURNS=n       turns (3)
 #   BENCH_SETS="a b"    of: mnist-784 gen-512 gen-128 gen-1536 (the first three; mnist-784 needs VECSTORE_DATASETS)
-#   BENCH_PARTS="a b"   of: compare scaling network (all)
+#   BENCH_PARTS="a b"   of: compare scaling network (all); when given, not a full run
 #   VECSTORE_DATASETS   the folder with mnist-784.base.bvecs.zst, .query.bvecs and .groundtruth.ivecs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,6 +21,8 @@ PARTS=${BENCH_PARTS:-compare scaling network}
 DATASETS=${VECSTORE_DATASETS:-}
 THREADS=$(nproc)
 EF=10,15,20,30,40,60,80,120,160,240,320
+# What the short codes lose is won back by a wider beam.
+EF_SHORT=$EF,480,640
 if [ -n "$QUICK" ]; then MS=200; SECONDS_EACH=0.2; else MS=500; SECONDS_EACH=0.5; fi
 
 bench=$BUILD/vecstore-benchmark
@@ -48,6 +51,9 @@ stop_server() {
 trap stop_server EXIT
 
 # ---- the vectors ----
+
+# The index types measured beside the default: those made for many dimensions.
+types_of() { case $1 in gen-512 | gen-1536) echo q4 bin ;; esac; }
 
 metric_of() { case $1 in mnist-784 | gen-128*) echo l2 ;; *) echo cosine ;; esac; }
 
@@ -97,13 +103,16 @@ in_process() { # in_process SET FILE OPTIONS ...
 }
 
 compare() {
-    local name turn
+    local name turn type
     for name in $SETS; do prepare "$name"; done
     for turn in $(seq "$TURNS"); do
         for name in $SETS; do
             say "turn $turn of $TURNS: $name"
             peer hnswlib "$name" "$turn" "$THREADS" $EF "$name.hnswlib.$turn"
             in_process "$name" "$name.vecstore.$turn" $([ "$turn" -eq 1 ] || echo --build-once)
+            for type in $(types_of "$name"); do
+                in_process "$name" "$name.vecstore-$type.$turn" --build-once --type "$type" --ef $EF_SHORT
+            done
             if [ "$turn" -eq 1 ]; then
                 [ "$THREADS" -eq 1 ] || peer hnswlib "$name" "$turn" 1 10 "$name.hnswlib-build1.$turn"
                 peer faiss "$name" "$turn" "$THREADS" $EF "$name.faiss.$turn"
@@ -180,5 +189,12 @@ for part in $PARTS; do
         *) say "unknown part $part"; exit 2 ;;
     esac
 done
-python3 utils/bench/summary.py "$runs" "$out" $([ -n "$QUICK" ] || echo README.md)
+full=1
+[ -z "$QUICK" ] && [ -z "${BENCH_PARTS:-}" ] || full=
+python3 utils/bench/summary.py "$runs" "$out" ${full:+README.md}
+rm -f "$out"/*.svg
+python3 utils/bench/plot.py "$out/results.json" "$out"
+if [ -n "$full" ]; then
+    python3 utils/bench/plot.py "$out/results.json" docs/images docs/performance.md README.md
+fi
 cat "$out/table.md"
