@@ -7,7 +7,8 @@
 # docs/images/SET.svg, and the pages that show these.
 #
 #   BENCH_QUICK=1       one turn, shorter; not a full run
-#   BENCH_TURNS=n       turns (3)
+#   BENCH_TURNS=n       turns of the comparison (3)
+#   BENCH_NET_TURNS=n   turns through the server (as many)
 #   BENCH_SETS="a b"    of: mnist-784 gen-512 gen-128 gen-1536 (the first three; mnist-784 needs VECSTORE_DATASETS)
 #   BENCH_PARTS="a b"   of: compare scaling network (all); when given, not a full run
 #   VECSTORE_DATASETS   the folder with mnist-784.base.bvecs.zst, .query.bvecs and .groundtruth.ivecs
@@ -17,6 +18,7 @@ cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
 QUICK=${BENCH_QUICK:-}
 TURNS=${BENCH_TURNS:-$([ -n "$QUICK" ] && echo 1 || echo 3)}
+NET_TURNS=${BENCH_NET_TURNS:-$TURNS}
 PARTS=${BENCH_PARTS:-compare scaling network}
 DATASETS=${VECSTORE_DATASETS:-}
 THREADS=$(nproc)
@@ -113,7 +115,8 @@ compare() {
             for type in $(types_of "$name"); do
                 in_process "$name" "$name.vecstore-$type.$turn" --build-once --type "$type" --ef $EF_SHORT
             done
-            if [ "$turn" -eq 1 ]; then
+            # a slow baseline and a slow figure: once, on the first set alone
+            if [ "$turn" -eq 1 ] && [ "$name" = "${SETS%%[[:space:]]*}" ]; then
                 [ "$THREADS" -eq 1 ] || peer hnswlib "$name" "$turn" 1 10 "$name.hnswlib-build1.$turn"
                 peer faiss "$name" "$turn" "$THREADS" $EF "$name.faiss.$turn"
             fi
@@ -163,8 +166,8 @@ network() {
     [ -z "$QUICK" ] || n=10000
     for name in $SETS; do
         prepare "$name"
-        for turn in $(seq "$TURNS"); do
-            say "network, turn $turn of $TURNS: $name"
+        for turn in $(seq "$NET_TURNS"); do
+            say "network, turn $turn of $NET_TURNS: $name"
             start_server --link-backlog-max 100000
             # shellcheck disable=SC2046
             over_network "$name.burst.$turn" $(files "$name") -c 4 -P 64 --rows 60000 --load-only
