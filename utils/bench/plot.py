@@ -10,13 +10,14 @@ prefers that, so it can be read on any page. A curve is also told by its marker,
 import json
 import math
 import os
+import re
 import sys
 from xml.sax.saxutils import escape
 
 BEGIN, END = "<!-- plots:begin -->", "<!-- plots:end -->"
 # Name in the results, name in the legend, colour on light and on dark ground, marker, dashes.
 CURVES = (
-    ("hnswlib", "hnswlib", "#5b6470", "#a9b4c0", "square", "6 4"),
+    ("hnswlib", "hnswlib", "#57606a", "#a9b4c0", "square", "6 4"),
     ("faiss", "faiss", "#8a5a00", "#e0a84a", "triangle", "2 3"),
     ("vecstore", "VecStore", "#005fb8", "#5fb2ff", "circle", ""),
     ("vecstore-q4", "VecStore, q4", "#00734f", "#3ecf9c", "diamond", ""),
@@ -25,7 +26,7 @@ CURVES = (
 WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 84, 150, 62, 52  # margins of the plotted area
 RECALL_FROM, RECALL_TO = 0.8, 1.0
-RECALL_TICKS = (0.80, 0.85, 0.90, 0.95, 0.99)
+RECALL_TICKS = ((0.80, "0.80"), (0.85, "0.85"), (0.90, "0.90"), (0.95, "0.95"), (0.99, "0.99"), (1.00, "1"))
 
 
 def visible(steps):
@@ -71,7 +72,7 @@ def style(curves):
         "text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;font-size:13px;fill:#1f2328}"
         ".title{font-size:16px;font-weight:600}.small{font-size:12px;fill:#57606a}"
         ".ground{fill:#ffffff;stroke:#d0d7de}.grid{stroke:#d8dee4;stroke-width:1}.mark{stroke:#8c959f;stroke-dasharray:3 3}"
-        ".frame{fill:none;stroke:#8c959f}polyline{fill:none!important;stroke-width:2.2;stroke-linejoin:round}"
+        ".frame{fill:none;stroke:#8c959f}polyline{fill:none;stroke-width:2.2;stroke-linejoin:round}"
         ".cross path{stroke-width:2}"
         + "".join(light)
         + "@media (prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9aa4af}.ground{fill:#0d1117;stroke:#30363d}"
@@ -83,9 +84,9 @@ def subtitle(results, data):
     parts = []
     if "rows" in data:
         parts.append(f"{data['rows']:,} vectors, {data['dim']:,} dimensions, {data['metric']}")
-    parts.append("recall@10, one thread, in process")
+    parts.append("one thread, in process")
     if results.get("machine"):
-        parts.append(results["machine"])
+        parts.append(re.sub(r"\((R|TM)\)", "", results["machine"]))
     return "; ".join(parts)
 
 
@@ -96,11 +97,11 @@ def axes(steps, x_of, y_of):
         y = y_of(math.log10(qps))
         lines.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
         lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{qps:,.0f}</text>')
-    for recall in RECALL_TICKS:
+    for recall, label in RECALL_TICKS:
         x = x_of(recall)
         kind = "mark" if recall in (0.95, 0.99) else "grid"
         lines.append(f'<path class="{kind}" d="M{x:.1f} {TOP}V{bottom}"/>')
-        lines.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{recall:.2f}</text>')
+        lines.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{label}</text>')
     lines.append(f'<rect class="frame" x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{bottom - TOP}"/>')
     lines.append(f'<text x="{(LEFT + right) / 2:.0f}" y="{HEIGHT - 14}" text-anchor="middle">recall@10</text>')
     middle = (TOP + bottom) / 2
