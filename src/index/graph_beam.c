@@ -1,17 +1,20 @@
 /* Beam search of one level, and the greedy descent through the levels above: the loops that a search lives in.
  *
- * A step expands the nearest node not yet expanded: its neighbours that were not seen before are measured four at a time, whole rows
- * prefetched eight ahead, and put into the sorted beam. Links may be changed by linking workers meanwhile, word by
+ * A step expands the nearest node not yet expanded: its neighbours that were not seen before are measured eight at a time, whole rows
+ * prefetched eight ahead, and what is near enough is put into the sorted beam. Links may be changed by linking workers meanwhile, word by
  * word: a list read during a change holds links of before and after, all of them to nodes that stay readable inside the
  * caller's epoch. A link may lead past the end of this view (the node is younger than it): skipped.
  *
  * With `hide`, a record that the search must not see is walked through but takes nobody's place: the beam's capacity is ef plus the
  * hidden ones in it. */
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
 #include "index/graph_int.h"
 
-#define AHEAD 8                      /* rows prefetched before they are measured */
+#define AHEAD 8                      /* rows prefetched before they are measured, */
+#define BLOCK 8                      /* and measured at a time */
 #define STEPS_PER_CHECK 64           /* expansions between looks at clock and cancellation */
 
 static inline void prefetch_row(const uint8_t *row, size_t bytes)
@@ -137,6 +140,7 @@ static inline __attribute__((always_inline)) void run(const struct graph *g, con
     const struct vec_codec *codec = &g->shape.codec;
     size_t row_bytes = codec->row_bytes, hidden = 0, next = 0, steps = 0;
     uint32_t m = g->shape.m;
+    float bound = INFINITY;          /* nothing farther can enter any more */
     if (hide) {
         for (size_t i = 0; i < s->nbeam; i++)
             if (!born_visible(view_born(v, key_slot(s->beam[i])), limits->as_of)) {
@@ -158,14 +162,18 @@ static inline __attribute__((always_inline)) void run(const struct graph *g, con
         }
         s->expanded++;
         s->measured += n;
-        for (size_t k = 0; k < n; k += 4) {
-            size_t block = n - k < 4 ? n - k : 4;
-            for (size_t i = k + AHEAD; i < k + AHEAD + 4 && i < n; i++)
+        for (size_t k = 0; k < n; k += BLOCK) {
+            size_t block = n - k < BLOCK ? n - k : BLOCK;
+            for (size_t i = k + AHEAD; i < k + AHEAD + BLOCK && i < n; i++)
                 prefetch_row(s->rows[i], row_bytes);
             vec_distances(codec, &s->query, s->rows + k, block, s->distances);
             for (size_t i = 0; i < block; i++) {
+                if (s->distances[i] > bound)
+                    continue;
                 uint64_t key = key_make(s->distances[i], s->slots[k + i]);
                 size_t at = hide ? insert_hiding(v, s, key, ef, &hidden, limits->as_of) : insert(v, s, key, ef);
+                if (s->nbeam >= ef + hidden)
+                    bound = distance_of_key(s->beam[s->nbeam - 1]);
                 if (at < next) {
                     next = at;
                     if (!level)
