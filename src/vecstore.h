@@ -10,11 +10,13 @@
  *     struct vs_reader *reader = vs_reader_new(store);
  *     struct vs_hit hits[10];
  *     size_t n;
- *     vs_search_now(reader, index, &(struct vs_query){.vector = (float[]){1, 1, 0}, .k = 10}, hits, 10, &n);
+ *     vs_search_now(reader, index, &(struct vs_query){.vector = (float[]){1, 1, 0}, .k = 10},
+ *                   hits, 10, &n);
  *
- * THREADS. A store has one owner thread: everything that changes it, and everything marked [owner], is called from
- * there. [any] may be called from any thread at any time, beside the owner. The pool's workers link vectors into graphs
- * behind the owner's back and publish what they did when the owner calls vs_poll (every call that changes an index does so, too).
+ * THREADS. A store has one owner thread: everything that changes it, and everything marked [owner],
+ * is called from there. [any] may be called from any thread at any time, beside the owner. The
+ * pool's workers link vectors into graphs behind the owner's back and publish what they did when
+ * the owner calls vs_poll (every call that changes an index does so, too).
  *
  * Fallible functions return enum vs_status and leave their out-parameters untouched when they fail. */
 #ifndef VECSTORE_H
@@ -61,10 +63,11 @@ struct vs_options {
 enum vs_status vs_open(const struct vs_options *options, struct vs_store **out);
 /* [owner] Waits for the workers and frees everything. No search may be left. */
 void vs_close(struct vs_store *store);
-/* [owner] Publishes finished background work, starts new, frees what no reader holds, at most about `budget_us` of
- * CPU time. True when it stopped for the budget: call again soon. */
+/* [owner] Publishes finished background work, starts new, frees what no reader holds, at most about
+ * `budget_us` of CPU time. True when it stopped for the budget: call again soon. */
 bool vs_poll(struct vs_store *store, unsigned budget_us);
-/* [owner] Waits until all that can be linked is linked, repaired and compacted and its memory is freed (or `timeout_ms` passes: VS_TIMEOUT). */
+/* [owner] Waits until all that can be linked is linked, repaired and compacted and its memory is
+ * freed (or `timeout_ms` passes: VS_TIMEOUT). */
 enum vs_status vs_settle(struct vs_store *store, unsigned timeout_ms);
 /* [owner] Changes the bound of the backlog at run time. */
 void vs_set_link_backlog_max(struct vs_store *store, size_t max);
@@ -104,8 +107,8 @@ enum vs_status vs_rename(struct vs_store *store, unsigned db, const void *from, 
 void vs_flush(struct vs_store *store, unsigned db);
 size_t vs_count(const struct vs_store *store, unsigned db);
 unsigned vs_databases(const struct vs_store *store);
-/* One step of a scan: calls `each` for some keys and returns the next cursor, 0 at the end. What is there during the
- * whole scan is returned exactly once. `each` must not change the keyspace. */
+/* One step of a scan: calls `each` for some keys and returns the next cursor, 0 at the end. What is
+ * there during the whole scan is returned exactly once. `each` must not change the keyspace. */
 uint64_t vs_scan(struct vs_store *store, unsigned db, uint64_t cursor, void (*each)(void *arg, struct vs_index *index), void *arg);
 struct vs_index *vs_random(struct vs_store *store, unsigned db);
 
@@ -131,9 +134,10 @@ struct vs_added {
     bool created;              /* else replaced */
     size_t bad_component;      /* with VS_NONFINITE: its position */
 };
-/* Adds or replaces an element. When it returns VS_OK the element is searchable. VS_EXISTS under NX, VS_NOTFOUND under XX,
- * VS_NONFINITE, VS_LIMIT, VS_NOMEM, VS_BACKLOG (nothing changed: linking is behind, or memory is being
- * made ready; `wake` is called when there may be room, try again then). `added` may be NULL. */
+/* Adds or replaces an element. When it returns VS_OK the element is searchable. VS_EXISTS under NX,
+ * VS_NOTFOUND under XX, VS_NONFINITE, VS_LIMIT, VS_NOMEM, VS_BACKLOG (nothing changed: linking is
+ * behind, or memory is being made ready; `wake` is called when there may be room, try again then).
+ * `added` may be NULL. */
 enum vs_status vs_add(struct vs_index *index, const struct vs_element *element, enum vs_add_mode mode, struct vs_added *added);
 /* Would vs_add of this id answer VS_BACKLOG now? */
 bool vs_backlogged(const struct vs_index *index, const void *id, size_t id_len);
@@ -176,7 +180,8 @@ void vs_partition_info(const struct vs_index *index, size_t i, struct vs_partiti
 long vs_partition_find(const struct vs_index *index, const void *name, size_t len);
 /* The partition that holds, or would hold, this id. */
 size_t vs_partition_of(const struct vs_index *index, const void *id, size_t id_len);
-/* Removes a partition with its elements; the ring sends their ids to the others from now on. Not the first one (VS_INVALID). */
+/* Removes a partition with its elements; the ring sends their ids to the others from now on. Not
+ * the first one (VS_INVALID). */
 enum vs_status vs_partition_drop(struct vs_index *index, size_t i);
 void vs_index_memory(const struct vs_index *index, struct vs_memory *out);
 size_t vs_attributes_count(const struct vs_index *index);
@@ -211,20 +216,22 @@ struct vs_search_stats {
     uint64_t search_ns;         /* wall time from begin to end */
 };
 
-/* [any] One a thread. Searches through it see the store as of the moment they begin, take no lock and write nothing shared. The index
- * must not be removed before the search has returned. */
+/* [any] One a thread. Searches through it see the store as of the moment they begin, take no lock
+ * and write nothing shared. The index must not be removed before the search has returned. */
 struct vs_reader *vs_reader_new(struct vs_store *store);
 void vs_reader_free(struct vs_reader *reader);
-/* [any] Searches on the calling thread. `hits`: room for `max`; *n are filled, best first. Hits stay valid until the next
- * search of this reader, or vs_reader_idle. VS_TIMEOUT: partial results stand in hits. */
+/* [any] Searches on the calling thread. `hits`: room for `max`; *n are filled, best first. Hits
+ * stay valid until the next search of this reader, or vs_reader_idle. VS_TIMEOUT: partial results
+ * stand in hits. */
 enum vs_status vs_search_now(struct vs_reader *reader, struct vs_index *index, const struct vs_query *query,
                              struct vs_hit *hits, size_t max, size_t *n);
 void vs_reader_idle(struct vs_reader *reader);
 const struct vs_search_stats *vs_reader_stats(const struct vs_reader *reader);
 
-/* [owner] A search on the workers, its partitions in parallel: what it sees is fixed here, whatever changes later. `done` runs on a worker (with
- * no workers: inside vs_search_submit) when the hits are merged; it may use the hit functions. Then, on any thread,
- * vs_search_free. VS_NOTFOUND, VS_INVALID, VS_NOMEM. */
+/* [owner] A search on the workers, its partitions in parallel: what it sees is fixed here, whatever
+ * changes later. `done` runs on a worker (with no workers: inside vs_search_submit) when the hits
+ * are merged; it may use the hit functions. Then, on any thread, vs_search_free. VS_NOTFOUND,
+ * VS_INVALID, VS_NOMEM. */
 enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *query, struct vs_search **out);
 void vs_search_submit(struct vs_search *search, void (*done)(struct vs_search *search, void *arg), void *arg);
 const struct vs_hit *vs_search_hits(const struct vs_search *search, size_t *n);

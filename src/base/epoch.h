@@ -3,11 +3,13 @@
  *   owner:    unlink object  ->  epoch_retire(object)                 ... epoch_reclaim(): frees what no reader can hold
  *   reader:   epoch_enter() -> load published pointers, read -> epoch_exit()
  *
- * A reader announces the global epoch in a cache line of its own and clears it when done; an object retired at epoch e
- * is freed when every announced epoch is later than e. Fraser, "Practical lock-freedom", 2004, ch. 5.2.3. Chosen over
- * liburcu's QSBR because ThreadSanitizer understands C11 atomics and because a reader here is a job, not a thread.
+ * A reader announces the global epoch in a cache line of its own and clears it when done; an object
+ * retired at epoch e is freed when every announced epoch is later than e. Fraser, "Practical
+ * lock-freedom", 2004, ch. 5.2.3. Chosen over liburcu's QSBR because ThreadSanitizer understands
+ * C11 atomics and because a reader here is a job, not a thread.
  *
- * Retiring and reclaiming: the owner thread only. Entering and leaving: any thread, each with its own reader. */
+ * Retiring and reclaiming: the owner thread only. Entering and leaving: any thread, each with its
+ * own reader. */
 #ifndef BASE_EPOCH_H
 #define BASE_EPOCH_H
 
@@ -26,7 +28,8 @@ void epoch_free(struct epoch *e);
 struct epoch_reader *epoch_reader_new(struct epoch *e);
 void epoch_reader_free(struct epoch *e, struct epoch_reader *r);
 
-/* Between enter and exit, what was published when entering (or later) stays readable. Not nested. Wait-free. */
+/* Between enter and exit, what was published when entering (or later) stays readable. Not nested.
+ * Wait-free. */
 void epoch_enter(struct epoch *e, struct epoch_reader *r);
 void epoch_exit(struct epoch_reader *r);
 

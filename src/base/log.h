@@ -8,7 +8,8 @@
 
 enum log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING, LOG_NOTHING };
 
-/* `path` NULL or "" is standard output. False (and errno) when the file cannot be opened; the old target stays. */
+/* `path` NULL or "" is standard output. False (and errno) when the file cannot be opened; the old
+ * target stays. */
 bool log_open(const char *path);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);

@@ -1,8 +1,9 @@
 /* Memory: one door to the heap, with the two kinds of failure kept apart.
  *
- * mem_alloc and friends are for what is small and bounded by the program: exhaustion aborts with a message.
- * mem_try_* are for sizes that a client, a file or the data set chooses: they return NULL. Both come from jemalloc
- * (from the C library when built with VS_NO_JEMALLOC, as the sanitizer builds are). Any thread. */
+ * mem_alloc and friends are for what is small and bounded by the program: exhaustion aborts with a
+ * message. mem_try_* are for sizes that a client, a file or the data set chooses: they return NULL.
+ * Both come from jemalloc (from the C library when built with VS_NO_JEMALLOC, as the sanitizer
+ * builds are). Any thread. */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
@@ -51,7 +52,8 @@ struct mem_stats {
     size_t rss;         /* resident set of the process */
 };
 void mem_stats_read(struct mem_stats *out);
-/* A fault point, for tests: the `n`th allocation from now that may fail (mem_try_*, pages_alloc) does; 0: none. Any thread. */
+/* A fault point, for tests: the `n`th allocation from now that may fail (mem_try_*, pages_alloc)
+ * does; 0: none. Any thread. */
 void mem_fault_after(long n);
 /* Has it come? */
 bool mem_fault_hit(void);

@@ -1,14 +1,15 @@
 /* Page runs: the memory of vectors, codes and links.
  *
- * Chunks of a partition are hundreds of kilobytes of an odd size; a general allocator rounds such a size up by as much as
- * a quarter. This allocator cuts them from 32 MiB arenas in whole 4 KiB pages, so nothing is rounded, and asks
- * for transparent huge pages on arenas of the PAGES_HUGE kind (rows that a search reads at random), not on PAGES_PLAIN
- * ones (originals, touched rarely).
+ * Chunks of a partition are hundreds of kilobytes of an odd size; a general allocator rounds such a
+ * size up by as much as a quarter. This allocator cuts them from 32 MiB arenas in whole 4 KiB
+ * pages, so nothing is rounded, and asks for transparent huge pages on arenas of the PAGES_HUGE
+ * kind (rows that a search reads at random), not on PAGES_PLAIN ones (originals, touched rarely).
  *
  *   arena:  | run | run | free ... | run | free |     one bit a page; first fit from a moving hint
  *
- * A freed run's pages go back to the system at once (MADV_DONTNEED); an arena without runs is unmapped, one kept
- * spare per kind. A run larger than an arena gets an arena of its own. Runs are zeroed. Any thread; one mutex, rarely taken. */
+ * A freed run's pages go back to the system at once (MADV_DONTNEED); an arena without runs is
+ * unmapped, one kept spare per kind. A run larger than an arena gets an arena of its own. Runs are
+ * zeroed. Any thread; one mutex, rarely taken. */
 #ifndef BASE_PAGES_H
 #define BASE_PAGES_H
 
@@ -16,7 +17,8 @@
 
 enum pages_kind { PAGES_HUGE, PAGES_PLAIN, PAGES_KINDS };
 
-/* A zeroed run of at least `size` bytes, aligned to 4 KiB; NULL when memory or address space is exhausted. */
+/* A zeroed run of at least `size` bytes, aligned to 4 KiB; NULL when memory or address space is
+ * exhausted. */
 void *pages_alloc(enum pages_kind kind, size_t size);
 /* `size` as it was asked for. NULL is fine. */
 void pages_free(enum pages_kind kind, void *ptr, size_t size);

@@ -1,7 +1,8 @@
 /* Status codes: what every fallible function of VecStore returns.
  *
- * A function that can fail returns one of these and hands its result back through an out-parameter, which it
- * leaves untouched on failure. Where a person will read the reason, a message is filled in beside it. */
+ * A function that can fail returns one of these and hands its result back through an out-parameter,
+ * which it leaves untouched on failure. Where a person will read the reason, a message is filled in
+ * beside it. */
 #ifndef BASE_STATUS_H
 #define BASE_STATUS_H
 

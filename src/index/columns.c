@@ -1,5 +1,5 @@
-/* Columns, see columns.h. Whole chunks come from the page allocator (nothing rounded up to a size class); the first, small
- * one of a partition from the heap. */
+/* Columns, see columns.h. Whole chunks come from the page allocator (nothing rounded up to a size
+ * class); the first, small one of a partition from the heap. */
 #include "index/columns.h"
 
 #include <string.h>
@@ -67,8 +67,8 @@ struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with
     c->level = mem_try_zalloc(slots);
     c->upper = mem_try_alloc(slots * sizeof(*c->upper));
     c->user = mem_try_zalloc(slots * sizeof(*c->user));
-    if (!c->rows || (s->original_bytes && !c->originals) || !c->born || !c->level || !c->upper || !c->user ||
-        (with_links && !chunk_add_links(c))) {
+    if (!c->rows || (s->original_bytes && !c->originals) || !c->born || !c->level || !c->upper ||
+        !c->user || (with_links && !chunk_add_links(c))) {
         chunk_free(c);
         return NULL;
     }
@@ -83,7 +83,8 @@ bool chunk_copy(struct chunk *to, const struct chunk *from)
     if (extra) {
         if (!chunk_add_extra(to))
             return false;
-        memcpy((void *)atomic_load_explicit(&to->extra, memory_order_relaxed), (const void *)extra, n * sizeof(*extra));
+        memcpy((void *)atomic_load_explicit(&to->extra, memory_order_relaxed), (const void *)extra,
+               n * sizeof(*extra));
     }
     memcpy(to->rows, from->rows, (size_t)n * from->row_bytes);
     if (to->originals)
@@ -129,7 +130,8 @@ void chunk_bytes(const struct columns_shape *s, const struct chunk *c, struct co
     sum->rows += n * s->codec.row_bytes;
     sum->originals += n * s->original_bytes;
     sum->links += c->links ? links_bytes(c->m, c->slots) : 0;
-    sum->records += sizeof(*c) + n * (sizeof(*c->born) + sizeof(*c->level) + sizeof(*c->upper) + sizeof(*c->user));
+    sum->records += sizeof(*c) + n * (sizeof(*c->born) + sizeof(*c->level) + sizeof(*c->upper) +
+                                      sizeof(*c->user));
     if (atomic_load_explicit(&c->extra, memory_order_relaxed))
         sum->extra += n * sizeof(void *);
 }

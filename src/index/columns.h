@@ -1,4 +1,5 @@
-/* Columns: what a partition knows of each record, in chunks that grow without moving under a reader.
+/* Columns: what a partition knows of each record, in chunks that grow without moving under a
+ * reader.
  *
  *            chunk 0        chunk 1              a column is an array of the chunk; a slot is
  *   rows     [ 1024 rows ]  [ 1024 rows ] ...    (chunk = slot >> 10, place = slot & 1023)
@@ -14,12 +15,14 @@
  *   user       the owner's pointer for the record (its id)
  *   extra      the same, for what few records have (attributes); the array is allocated on first use
  *
- * A record's row, original, born-while-alive and user never change once `born` has been stored (release); links change by
- * single atomic words. A first chunk smaller than 1024 slots grows by being replaced with a copy; views hold whichever they
- * were made with. Chunks are made and freed by the owner thread.
+ * A record's row, original, born-while-alive and user never change once `born` has been stored
+ * (release); links change by single atomic words. A first chunk smaller than 1024 slots grows by
+ * being replaced with a copy; views hold whichever they were made with. Chunks are made and freed
+ * by the owner thread.
  *
- * Visibility: a reader as of sequence T sees a record when born <= T and it had not died by T. A death replaces `born` by a
- * tomb that holds both numbers, so that living records pay nothing for it. */
+ * Visibility: a reader as of sequence T sees a record when born <= T and it had not died by T. A
+ * death replaces `born` by a tomb that holds both numbers, so that living records pay nothing for
+ * it. */
 #ifndef INDEX_COLUMNS_H
 #define INDEX_COLUMNS_H
 
@@ -68,8 +71,8 @@ struct chunk {
 
 /* NULL when memory is exhausted. `with_links`: allocate the level-0 links, all SLOT_NONE. */
 struct chunk *chunk_new(const struct columns_shape *s, uint32_t slots, bool with_links);
-/* Copies a small chunk's records (it stays as it was, for its readers) into a larger new one. The pointers in its extra
- * array are shared. False when memory is exhausted. */
+/* Copies a small chunk's records (it stays as it was, for its readers) into a larger new one. The
+ * pointers in its extra array are shared. False when memory is exhausted. */
 bool chunk_copy(struct chunk *to, const struct chunk *from);
 /* Touches every page, so that whoever fills the chunk meets no page fault. */
 void chunk_touch(struct chunk *c);

@@ -1,4 +1,5 @@
-/* The owner's side of a graph: records come and go, batches close, views are published. See graph.h. */
+/* The owner's side of a graph: records come and go, batches close, views are published. See
+ * graph.h. */
 #include "index/graph.h"
 
 #include <stdlib.h>
@@ -77,7 +78,8 @@ bool graph_has_news(const struct graph *g)
 
 /* ---- life ---- */
 
-struct graph *graph_new(struct graph_env *env, const struct graph_options *o, const struct graph_owner *owner)
+struct graph *graph_new(struct graph_env *env, const struct graph_options *o,
+                        const struct graph_owner *owner)
 {
     struct graph *g = mem_aligned(64, sizeof(*g));
     g->env = env;
@@ -134,7 +136,7 @@ static void free_records(struct graph *g)
         _Atomic(void *) *extra = atomic_load_explicit(&c->extra, memory_order_relaxed);
         uint32_t alias = compact_alias(g, slot);
         if (!word || (alias != SLOT_NONE && alias < slot))
-            continue;                /* a target not filled yet, or the second copy of a moved record */
+            continue; /* a target not filled yet, or the second copy of a moved record */
         if (word & TOMB)
             mem_free((void *)(uintptr_t)(word & ~TOMB));
         g->owner.freed(g->owner.arg, atomic_load_explicit(&c->user[i], memory_order_relaxed),
@@ -245,14 +247,16 @@ static bool prepare_links(struct graph *g, const struct by_born *all, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct chunk *c = graph_chunk(g, all[i].slot);
         uint32_t at = slot_place(all[i].slot);
-        if (c->level[at] && c->upper[at] == SLOT_NONE && !graph_alloc_upper(g, c->level[at], &c->upper[at]))
+        if (c->level[at] && c->upper[at] == SLOT_NONE &&
+            !graph_alloc_upper(g, c->level[at], &c->upper[at]))
             return false;
     }
     return true;
 }
 
 /* `n` records, by age, in as many batches as they need. NULL: out of memory. */
-static struct batch **make_batches(const struct graph *g, const struct by_born *all, size_t n, size_t nbatches)
+static struct batch **make_batches(const struct graph *g, const struct by_born *all, size_t n,
+                                   size_t nbatches)
 {
     struct batch **list = mem_try_alloc((nbatches + 8) * sizeof(struct batch *));
     if (!list)
@@ -272,8 +276,8 @@ static struct batch **make_batches(const struct graph *g, const struct by_born *
     return list;
 }
 
-/* From scanned to linked: all alive records become batches, in order of their sequence numbers. When memory is short
- * the partition stays scanned, and the next closing tries again. */
+/* From scanned to linked: all alive records become batches, in order of their sequence numbers.
+ * When memory is short the partition stays scanned, and the next closing tries again. */
 static void convert(struct graph *g)
 {
     struct by_born *all = mem_try_alloc(g->alive * sizeof(*all));
@@ -281,7 +285,8 @@ static void convert(struct graph *g)
     if (!all)
         return;
     for (uint32_t slot = 0; slot < g->slots && n < g->alive; slot++) {
-        uint64_t word = atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed);
+        uint64_t word = atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)],
+                                             memory_order_relaxed);
         if (word && !(word & TOMB))
             all[n++] = (struct by_born){word, slot};
     }
@@ -335,8 +340,8 @@ static void fill_slot(struct graph *g, uint32_t slot, const float *vector, float
                            c->originals + (size_t)i * g->shape.original_bytes);
 }
 
-enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level_hash, uint64_t sequence, void *user,
-                            void *extra, uint32_t *slot)
+enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level_hash,
+                            uint64_t sequence, void *user, void *extra, uint32_t *slot)
 {
     bool scanned = !g->graphed;
     enum vs_status status = scanned ? VS_OK : open_batch(g);
@@ -348,7 +353,8 @@ enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level
     struct chunk *c = graph_chunk(g, s);
     uint32_t i = slot_place(s);
     int level = draw_level(g, level_hash);
-    if ((extra && !chunk_add_extra(c)) || (!scanned && level && !graph_alloc_upper(g, level, &c->upper[i]))) {
+    if ((extra && !chunk_add_extra(c)) ||
+        (!scanned && level && !graph_alloc_upper(g, level, &c->upper[i]))) {
         graph_unalloc_slot(g, s);
         return VS_NOMEM;
     }
@@ -356,7 +362,8 @@ enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level
     fill_slot(g, s, vector, g->env->scratch->tmp);
     atomic_store_explicit(&c->user[i], user, memory_order_relaxed);
     if (extra)
-        atomic_store_explicit(&atomic_load_explicit(&c->extra, memory_order_relaxed)[i], extra, memory_order_relaxed);
+        atomic_store_explicit(&atomic_load_explicit(&c->extra, memory_order_relaxed)[i], extra,
+                              memory_order_relaxed);
     atomic_store_explicit(&c->born[i], sequence, memory_order_release);
     g->alive++;
     if (scanned) {
@@ -380,7 +387,8 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
     uint64_t word = (uint64_t)(uintptr_t)t | TOMB;
     atomic_store_explicit(&c->born[i], word, memory_order_release);
     if (alias != SLOT_NONE)
-        atomic_store_explicit(&graph_chunk(g, alias)->born[slot_place(alias)], word, memory_order_release);
+        atomic_store_explicit(&graph_chunk(g, alias)->born[slot_place(alias)], word,
+                              memory_order_release);
     g->alive--;
     if (!g->graphed && g->compact.step != COMPACT_OFF) {
         g->flat_deaths++;
@@ -394,7 +402,8 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
         graph_release_later(g, one, 1, false);
         return;
     }
-    while (open_batch(g) != VS_OK)   /* a death cannot be refused; give readers' memory back and try again */
+    /* A death cannot be refused: give readers' memory back and try again. */
+    while (open_batch(g) != VS_OK)
         epoch_reclaim(g->env->epoch, SIZE_MAX);
     g->open->deaths[g->open->ndeaths++] = slot;
     g->dead++;
@@ -452,7 +461,8 @@ static void take_finished(struct graph *g)
     }
     g->nwaiting -= n;
     memmove(g->waiting, g->waiting + n, g->nwaiting * sizeof(struct batch *));
-    if (graph_publish(g) != VS_OK) { /* the old view names these batches: leave it all until there is memory */
+    /* The old view names these batches: all stays until there is memory for another. */
+    if (graph_publish(g) != VS_OK) {
         while (graph_publish(g) != VS_OK)
             epoch_reclaim(g->env->epoch, SIZE_MAX);
     }
@@ -474,7 +484,8 @@ bool graph_poll(struct graph *g, uint64_t until_ns)
     bool more = graph_release_some(g, until_ns);
     if (g->slots - g->nused > CHUNK_SLOTS)
         graph_drop_spare(g);
-    if (!g->graphed && g->slots - g->nused >= CHUNK_SLOTS && g->compact.step == COMPACT_OFF && !g->nreleasing)
+    if (!g->graphed && g->slots - g->nused >= CHUNK_SLOTS && g->compact.step == COMPACT_OFF &&
+        !g->nreleasing)
         graph_drop_tail(g);
     if (g->job) {
         int state = atomic_load_explicit(&g->job_state, memory_order_acquire);
@@ -525,7 +536,8 @@ const void *graph_original(const struct graph *g, uint32_t slot)
 
 void *graph_user(const struct graph *g, uint32_t slot)
 {
-    return atomic_load_explicit(&graph_chunk(g, slot)->user[slot_place(slot)], memory_order_relaxed);
+    return atomic_load_explicit(&graph_chunk(g, slot)->user[slot_place(slot)],
+                                memory_order_relaxed);
 }
 
 static void *chunk_extra(const struct chunk *c, uint32_t i)
@@ -559,13 +571,15 @@ bool graph_set_extra(struct graph *g, uint32_t slot, void *extra)
 
 uint64_t graph_born(const struct graph *g, uint32_t slot)
 {
-    return born_of(atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed));
+    return born_of(
+        atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed));
 }
 
 static void load_vector(const struct graph *g, const struct chunk *c, uint32_t i, float *out)
 {
     if (c->originals)
-        vec_original_load(g->shape.originals, c->originals + (size_t)i * g->shape.original_bytes, g->shape.codec.dim, out);
+        vec_original_load(g->shape.originals, c->originals + (size_t)i * g->shape.original_bytes,
+                          g->shape.codec.dim, out);
     else
         vec_decode(&g->shape.codec, c->rows + (size_t)i * g->shape.codec.row_bytes, out);
 }

@@ -1,24 +1,30 @@
 /* A partition's records and graph.
  *
- * Records arrive with dense sequence numbers (graph_insert), die (graph_kill), and are found (graph_search_*). What
- * arrived is searchable at once, by an exact scan; workers link it into an HNSW graph behind (Malkov, Yashunin, arXiv
- * 1603.09320), in batches, so that the graph is a pure function of the stream of entries (the scheme of ParlayANN,
- * arXiv 2305.04359):
+ * Records arrive with dense sequence numbers (graph_insert), die (graph_kill), and are found
+ * (graph_search). What arrived is searchable at once, by an exact scan; workers link it into an
+ * HNSW graph behind (Malkov, Yashunin, arXiv 1603.09320), in batches, so that the graph is a pure
+ * function of the stream of entries (the scheme of ParlayANN, arXiv 2305.04359):
  *
- *   stream   ... insert insert death insert ... | insert ...      a batch closes at 256 inserts or 256 deaths
- *   batch k: [1] if dead nodes are many, unlink them and mend their neighbours   (graph_repair.c)
- *            [2] every new record searches the graph as it stood and the batch before it, chooses its links
- *            [3] reverse links are applied in order of (target, sequence), in parallel over targets  (graph_link.c)
+ *   stream   ... insert insert death insert ... | insert ...   a batch closes at 256 inserts or
+ *                                                              256 deaths
+ *   batch k: [1] if dead nodes are many, unlink them and mend their neighbours (graph_repair.c)
+ *            [2] every new record searches the graph as it stood and the batch before it, and
+ *                chooses its links
+ *            [3] reverse links are applied in order of (target, sequence), in parallel over
+ *                targets (graph_link.c)
  *
- * A partition has no graph until 1024 records are alive at a closing (then all of them are linked, in order of their sequence numbers);
- * below that, and always for FLAT, searches scan it; a graph it has had it keeps. Slots, free lists and compaction (graph_compact.c) are local: ties are
+ * A partition has no graph until 1024 records are alive at a closing (then all of them are linked,
+ * in order of their sequence numbers); below that, and always for FLAT, searches scan it; a graph
+ * it has had it keeps. Slots, free lists and compaction (graph_compact.c) are local: ties are
  * broken, levels drawn and digests made by sequence numbers and ids only.
  *
- * Dead nodes stay in the graph, walked through but never returned, until there are 256 of them and 1/32 of the graph at a
- * closing: repairing means one pass over all links, so it is done for many at once.
+ * Dead nodes stay in the graph, walked through but never returned, until there are 256 of them and
+ * 1/32 of the graph at a closing: repairing means one pass over all links, so it is done for many
+ * at once.
  *
- * THREADS. Owner: everything not marked [any]. [any]: with a view taken inside an epoch. Workers run the jobs; what they finished
- * is published by graph_poll. `link` jobs and compactions of one graph exclude each other. */
+ * THREADS. Owner: everything not marked [any]. [any]: with a view taken inside an epoch. Workers
+ * run the jobs; what they finished is published by graph_poll. `link` jobs and compactions of one
+ * graph exclude each other. */
 #ifndef INDEX_GRAPH_H
 #define INDEX_GRAPH_H
 
@@ -41,7 +47,8 @@ struct graph_env {
     struct pool *pool;
     struct searcher *searchers;      /* one a worker of the pool (at least one) */
     struct searcher *scratch;        /* the owner's */
-    /* Any thread: graph_poll(g) has something to do. Called once for each time it was polled at most. */
+    /* Any thread: graph_poll(g) has something to do. Called once for each time it was polled at
+     * most. */
     void (*ready)(struct graph_env *env, struct graph *g);
     /* Any thread: something that the owner may wait for has come. Touches no graph. */
     void (*wake)(struct graph_env *env);
@@ -49,7 +56,8 @@ struct graph_env {
 };
 
 struct graph_owner {                 /* callbacks on the owner thread */
-    /* A record's slot has become free; nobody can see it any more. `user` and `extra` are the owner's to free. */
+    /* A record's slot has become free; nobody can see it any more. `user` and `extra` are the
+     * owner's to free. */
     void (*freed)(void *arg, void *user, void *extra);
     /* Compaction moved a living record: its slot is `to` from now on. */
     void (*moved)(void *arg, void *user, uint32_t from, uint32_t to);
@@ -66,21 +74,22 @@ struct graph_options {
 };
 
 struct graph *graph_new(struct graph_env *env, const struct graph_options *o, const struct graph_owner *owner);
-/* Starts the end of a graph that no new search can reach: running jobs stop soon. Then poll until graph_idle, and graph_free (any
- * thread, once no reader is left). */
+/* Starts the end of a graph that no new search can reach: running jobs stop soon. Then poll until
+ * graph_idle, and graph_free (any thread, once no reader is left). */
 void graph_retire(struct graph *g);
 bool graph_idle(const struct graph *g);
 /* Calls owner->freed for every record; frees all. */
 void graph_free(struct graph *g);
 
-/* Adds a record: vector of dim finite floats; `level_hash` draws its level; `user` as owner->freed gives it back. Sequence numbers rise strictly with
- * every insert and kill. VS_NOMEM, VS_LIMIT. On success the record is visible to whoever reads as of `sequence` or later. */
+/* Adds a record: vector of dim finite floats; `level_hash` draws its level; `user` as owner->freed
+ * gives it back. Sequence numbers rise strictly with every insert and kill. VS_NOMEM, VS_LIMIT. On
+ * success the record is visible to whoever reads as of `sequence` or later. */
 enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level_hash, uint64_t sequence, void *user,
                             void *extra, uint32_t *slot);
 /* The record dies at `sequence` (an update: the sequence of its successor). */
 void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence);
-/* Closes the batch if the entry just recorded filled it. Call once an entry, after its insert and kill:
- * only then do readers see either. */
+/* Closes the batch if the entry just recorded filled it. Call once an entry, after its insert and
+ * kill: only then do readers see either. */
 void graph_entry_done(struct graph *g, uint64_t sequence);
 /* [any] The sequence number that readers may ask for: load it before the view. */
 uint64_t graph_sequence(const struct graph *g);
@@ -89,9 +98,9 @@ bool graph_has_news(const struct graph *g);
 /* Publishes finished work, starts what is due, in slices: true when there is more to do now. */
 bool graph_poll(struct graph *g, uint64_t until_ns);
 
-/* Can a record be added without the owner having to make a chunk? If not, workers make one: env->wake tells when. Making
- * and first touching a chunk takes milliseconds; without workers, or where graph_insert is called all the same, the
- * owner does it. */
+/* Can a record be added without the owner having to make a chunk? If not, workers make one:
+ * env->wake tells when. Making and first touching a chunk takes milliseconds; without workers, or
+ * where graph_insert is called all the same, the owner does it. */
 bool graph_room(struct graph *g);
 /* Records that wait to be linked; 0 without a graph. */
 size_t graph_backlog(const struct graph *g);
@@ -142,8 +151,8 @@ struct graph_result {
 
 /* [any] The published view; stays valid inside the caller's epoch. */
 struct graph_view *graph_view(const struct graph *g);
-/* [any] The best records of a view as of query->as_of: s->top[0..s->ntop), sorted, distances exact (on originals where there are
- * any). VS_NOMEM. */
+/* [any] The best records of a view as of query->as_of: s->top[0..s->ntop), sorted, distances exact
+ * (on originals where there are any). VS_NOMEM. */
 enum vs_status graph_search(const struct graph *g, const struct graph_view *v, struct searcher *s,
                             const struct graph_query *query, struct graph_result *result);
 /* [any] For what a search found. */
@@ -151,8 +160,9 @@ void *graph_view_user(const struct graph_view *v, uint32_t slot);
 void *graph_view_extra(const struct graph_view *v, uint32_t slot);
 void graph_view_vector(const struct graph *g, const struct graph_view *v, uint32_t slot, float *out);
 
-/* Walks everything and checks the invariants (no job may run): links lead to linked nodes, none to itself, none twice; counters
- * and digest agree with a recount. NULL when all is well, else what is wrong (static text). For tests. */
+/* Walks everything and checks the invariants (no job may run): links lead to linked nodes, none to
+ * itself, none twice; counters and digest agree with a recount. NULL when all is well, else what is
+ * wrong (static text). For tests. */
 const char *graph_check(const struct graph *g);
 
 #endif

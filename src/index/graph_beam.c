@@ -1,21 +1,24 @@
-/* Beam search of one level, and the greedy descent through the levels above: the loops that a search lives in.
+/* Beam search of one level, and the greedy descent through the levels above: the loops that a
+ * search lives in.
  *
- * A step expands the nearest node not yet expanded: its neighbours that were not seen before are measured eight at a time, whole rows
- * prefetched eight ahead, and what is near enough is put into the sorted beam. Links may be changed by linking workers meanwhile, word by
- * word: a list read during a change holds links of before and after, all of them to nodes that stay readable inside the
- * caller's epoch. A link may lead past the end of this view (the node is younger than it): skipped.
+ * A step expands the nearest node not yet expanded: its neighbours that were not seen before are
+ * measured eight at a time, whole rows prefetched eight ahead, and what is near enough is put into
+ * the sorted beam. Links may be changed by linking workers meanwhile, word by word: a list read
+ * during a change holds links of before and after, all of them to nodes that stay readable inside
+ * the caller's epoch. A link may lead past the end of this view (the node is younger than it):
+ * skipped.
  *
- * With `hide`, a record that the search must not see is walked through but takes nobody's place: the beam's capacity is ef plus the
- * hidden ones in it. */
+ * With `hide`, a record that the search must not see is walked through but takes nobody's place:
+ * the beam's capacity is ef plus the hidden ones in it. */
 #include <math.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "index/graph_int.h"
 
-#define AHEAD 8                      /* rows prefetched before they are measured, */
-#define BLOCK 8                      /* and measured at a time */
-#define STEPS_PER_CHECK 64           /* expansions between looks at clock and cancellation */
+#define AHEAD           8  /* rows prefetched before they are measured, */
+#define BLOCK           8  /* and measured at a time */
+#define STEPS_PER_CHECK 64 /* expansions between looks at clock and cancellation */
 
 static inline void prefetch_row(const uint8_t *row, size_t bytes)
 {
@@ -40,7 +43,7 @@ static inline size_t beam_place(const struct graph_view *v, const struct searche
         for (; at < s->nbeam && beam[at] >> 32 == key >> 32; at++) {
             uint64_t other = born_of(view_born(v, key_slot(beam[at])));
             if (other == born)
-                return SIZE_MAX;     /* the same record in its other slot of a compaction */
+                return SIZE_MAX; /* the same record in its other slot of a compaction */
             if (other > born)
                 break;
         }
@@ -48,7 +51,8 @@ static inline size_t beam_place(const struct graph_view *v, const struct searche
     return at;
 }
 
-static inline size_t insert(const struct graph_view *v, struct searcher *s, uint64_t key, size_t cap)
+static inline size_t insert(const struct graph_view *v, struct searcher *s, uint64_t key,
+                            size_t cap)
 {
     uint64_t *beam = s->beam;
     size_t n = s->nbeam;
@@ -69,8 +73,10 @@ size_t beam_insert(const struct graph_view *v, struct searcher *s, uint64_t key,
     return insert(v, s, key, cap);
 }
 
-/* The neighbours of `slot` not seen before, into s->slots and s->rows; the first rows are prefetched. */
-static inline size_t gather(const struct graph *g, const struct graph_view *v, struct searcher *s, uint32_t slot, int level)
+/* The neighbours of `slot` not seen before, into s->slots and s->rows; the first rows are
+ * prefetched. */
+static inline size_t gather(const struct graph *g, const struct graph_view *v, struct searcher *s,
+                            uint32_t slot, int level)
 {
     uint32_t m = g->shape.m, max = links_max(m, level);
     size_t row_bytes = g->shape.codec.row_bytes, n = 0;
@@ -101,8 +107,8 @@ static inline size_t cut_hidden(struct searcher *s, size_t ef, size_t hidden)
     return hidden;
 }
 
-static size_t insert_hiding(const struct graph_view *v, struct searcher *s, uint64_t key, size_t ef, size_t *hidden,
-                            uint64_t as_of)
+static size_t insert_hiding(const struct graph_view *v, struct searcher *s, uint64_t key, size_t ef,
+                            size_t *hidden, uint64_t as_of)
 {
     size_t cap = ef + *hidden;
     if (s->nbeam >= cap && key >> 32 > s->beam[s->nbeam - 1] >> 32)
@@ -111,7 +117,7 @@ static size_t insert_hiding(const struct graph_view *v, struct searcher *s, uint
         key |= KEY_HIDDEN;
         cap++;
     }
-    if (cap + 1 > s->beam_cap) {     /* many hidden ones: rare */
+    if (cap + 1 > s->beam_cap) { /* many hidden ones: rare */
         uint64_t *beam = mem_try_realloc(s->beam, 2 * s->beam_cap * sizeof(*beam));
         if (!beam)
             return SIZE_MAX;
@@ -134,13 +140,16 @@ static bool out_of_time(const struct beam_limits *limits)
     return limits->deadline_ns && clock_mono_ns() > limits->deadline_ns;
 }
 
-static inline __attribute__((always_inline)) void run(const struct graph *g, const struct graph_view *v, struct searcher *s, int level, size_t ef,
-                                                      const struct beam_limits *limits, const bool hide)
+static inline __attribute__((always_inline)) void run(const struct graph *g,
+                                                      const struct graph_view *v,
+                                                      struct searcher *s, int level, size_t ef,
+                                                      const struct beam_limits *limits,
+                                                      const bool hide)
 {
     const struct vec_codec *codec = &g->shape.codec;
     size_t row_bytes = codec->row_bytes, hidden = 0, next = 0, steps = 0;
     uint32_t m = g->shape.m;
-    float bound = INFINITY;          /* nothing farther can enter any more */
+    float bound = INFINITY; /* nothing farther can enter any more */
     if (hide) {
         for (size_t i = 0; i < s->nbeam; i++)
             if (!born_visible(view_born(v, key_slot(s->beam[i])), limits->as_of)) {
@@ -171,13 +180,15 @@ static inline __attribute__((always_inline)) void run(const struct graph *g, con
                 if (s->distances[i] > bound)
                     continue;
                 uint64_t key = key_make(s->distances[i], s->slots[k + i]);
-                size_t at = hide ? insert_hiding(v, s, key, ef, &hidden, limits->as_of) : insert(v, s, key, ef);
+                size_t at = hide ? insert_hiding(v, s, key, ef, &hidden, limits->as_of)
+                                 : insert(v, s, key, ef);
                 if (s->nbeam >= ef + hidden)
                     bound = distance_of_key(s->beam[s->nbeam - 1]);
                 if (at < next) {
                     next = at;
                     if (!level)
-                        prefetch_row((const void *)view_links(v, s->slots[k + i], m), 2 * m * sizeof(uint32_t));
+                        prefetch_row((const void *)view_links(v, s->slots[k + i], m),
+                                     2 * m * sizeof(uint32_t));
                 }
             }
         }
@@ -188,8 +199,8 @@ static inline __attribute__((always_inline)) void run(const struct graph *g, con
     }
 }
 
-void beam_search(const struct graph *g, const struct graph_view *v, struct searcher *s, int level, size_t ef,
-                 const struct beam_limits *limits, bool hide)
+void beam_search(const struct graph *g, const struct graph_view *v, struct searcher *s, int level,
+                 size_t ef, const struct beam_limits *limits, bool hide)
 {
     if (hide)
         run(g, v, s, level, ef, limits, true);
@@ -197,8 +208,8 @@ void beam_search(const struct graph *g, const struct graph_view *v, struct searc
         run(g, v, s, level, ef, limits, false);
 }
 
-uint32_t beam_descend(const struct graph *g, const struct graph_view *v, struct searcher *s, uint32_t entry,
-                      int from_level, int to_level, float *d)
+uint32_t beam_descend(const struct graph *g, const struct graph_view *v, struct searcher *s,
+                      uint32_t entry, int from_level, int to_level, float *d)
 {
     const struct vec_codec *codec = &g->shape.codec;
     uint32_t m = g->shape.m;

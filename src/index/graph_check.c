@@ -1,7 +1,9 @@
-/* Checking a graph's invariants, for tests: walks every slot and every link and counts again what is kept up to date elsewhere.
+/* Checking a graph's invariants, for tests: walks every slot and every link and counts again what
+ * is kept up to date elsewhere.
  *
- * What a slot is follows from four sources: the bitmap of used slots, the word `born`, the lists of deaths (waiting for a batch's closing,
- * or for repair), and the sequence number of the last batch linked. A used slot with a record is
+ * What a slot is follows from four sources: the bitmap of used slots, the word `born`, the lists of
+ * deaths (waiting for a batch's closing, or for repair), and the sequence number of the last batch
+ * linked. A used slot with a record is
  *
  *   linked      alive and born by then, or dead and in one of the lists of deaths
  *   waiting     in exactly one batch, born later
@@ -16,17 +18,18 @@
 
 struct check {
     const struct graph *g;
-    uint8_t *linked;                 /* a byte a slot */
+    uint8_t *linked; /* a byte a slot */
     uint8_t *waiting;
-    uint32_t *sorted;                /* one list of links */
+    uint32_t *sorted; /* one list of links */
     size_t nlinked, ndead;
     uint64_t digest;
-    int entry_level;                 /* the highest */
+    int entry_level; /* the highest */
 };
 
 static uint64_t word_at(const struct graph *g, uint32_t slot)
 {
-    return atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_acquire);
+    return atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)],
+                                memory_order_acquire);
 }
 
 static bool is_used(const struct graph *g, uint32_t slot)
@@ -58,7 +61,8 @@ static const char *check_slots(const struct graph *g)
             return "a used slot holds no record";
         if (!is_used(g, slot) && slot < g->free_hint)
             return "a free slot before the hint";
-        if (word && !(word & TOMB) && (compact_alias(g, slot) == SLOT_NONE || slot < g->compact.end))
+        if (word && !(word & TOMB) &&
+            (compact_alias(g, slot) == SLOT_NONE || slot < g->compact.end))
             alive++;
     }
     if (used != g->nused)
@@ -95,7 +99,7 @@ static const char *mark_dead_node(struct check *c, uint32_t slot)
     if (slot >= g->slots || !(word_at(g, slot) & TOMB))
         return "a list of deaths holds a slot whose record is not dead";
     if (born_of(word_at(g, slot)) > g->closed_sequence)
-        return NULL;                 /* it died before it was linked */
+        return NULL; /* it died before it was linked */
     if (c->linked[slot]++)
         return "a record died twice";
     return NULL;
@@ -219,8 +223,9 @@ static const char *check_sums(const struct check *c)
         return "the entry point does not have the highest level";
     if ((g->entry == SLOT_NONE) != (c->nlinked == 0))
         return "the entry point is missing, or there without a graph";
-    if (g->entry != SLOT_NONE && (g->entry >= g->slots || !c->linked[g->entry] ||
-                                  graph_chunk(g, g->entry)->level[slot_place(g->entry)] != g->entry_level))
+    if (g->entry != SLOT_NONE &&
+        (g->entry >= g->slots || !c->linked[g->entry] ||
+         graph_chunk(g, g->entry)->level[slot_place(g->entry)] != g->entry_level))
         return "the entry point is no node of its level";
     if (g->closed_sequence != g->linked_sequence)
         return "what was linked last has not been published";
@@ -233,9 +238,11 @@ const char *graph_check(const struct graph *g)
         return "a job is running";
     const char *wrong = check_slots(g);
     if (wrong || !g->graphed)
-        return wrong ? wrong : g->open || g->nwaiting || g->entry != SLOT_NONE ? "a scanned partition has a graph" : NULL;
+        return wrong                                             ? wrong
+               : g->open || g->nwaiting || g->entry != SLOT_NONE ? "a scanned partition has a graph"
+                                                                 : NULL;
     if (g->compact.step != COMPACT_OFF)
-        return NULL;                 /* records stand in two slots */
+        return NULL; /* records stand in two slots */
     struct check c = {.g = g, .entry_level = -1};
     c.linked = mem_zalloc(g->slots + 1);
     c.waiting = mem_zalloc(g->slots + 1);

@@ -1,4 +1,5 @@
-/* Compaction: records of the last chunks move into free slots further to the front, and the chunks are given back.
+/* Compaction: records of the last chunks move into free slots further to the front, and the chunks
+ * are given back.
  *
  *   plan    (owner, in slices)  pairs: every used slot behind `end` -> the lowest free slot
  *   copy    (workers)           rows, originals, links, levels: into slots that nobody sees
@@ -8,9 +9,10 @@
  *   hide    (owner, in slices)  old slots look free to scans
  *   grace   (owner)             after it nobody can hold an old slot: they are freed, the empty chunks dropped
  *
- * Between switch and hide a record stands in two slots with the same sequence number: a beam and a collector know that a
- * repeated (distance, sequence number) is one record. A death marks both. Linking waits meanwhile; inserting, deleting and
- * searching do not. Slots are local: no digest, no order, no answer depends on them. */
+ * Between switch and hide a record stands in two slots with the same sequence number: a beam and a
+ * collector know that a repeated (distance, sequence number) is one record. A death marks both.
+ * Linking waits meanwhile; inserting, deleting and searching do not. Slots are local: no digest, no
+ * order, no answer depends on them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,17 +20,20 @@
 #include "base/mem.h"
 #include "index/graph_int.h"
 
-#define SLICE 64                     /* steps between looks at the clock */
-#define COPY_UNIT 64
-#define FREE_SHARE 20                /* compact when one slot in so many is free, */
-#define FREE_MIN CHUNK_SLOTS         /* and at least so many */
-#define ROUND_SLOTS (64 * CHUNK_SLOTS) /* of the back that one compaction empties: its lists stay short, others follow */
+#define SLICE      64 /* steps between looks at the clock */
+#define COPY_UNIT  64
+#define FREE_SHARE 20          /* compact when one slot in so many is free, */
+#define FREE_MIN   CHUNK_SLOTS /* and at least so many */
+#define ROUND_SLOTS \
+    (64 *           \
+     CHUNK_SLOTS) /* of the back that one compaction empties: its lists stay short, others follow */
 
 bool compact_due(const struct graph *g)
 {
     size_t free_slots = g->slots - g->nused;
     uint32_t need = (g->nused + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
-    if (g->retired || g->nreleasing || free_slots < FREE_MIN || free_slots < g->slots / FREE_SHARE || need >= g->nchunks)
+    if (g->retired || g->nreleasing || free_slots < FREE_MIN ||
+        free_slots < g->slots / FREE_SHARE || need >= g->nchunks)
         return false;
     return g->graphed ? !g->nwaiting : g->options.flat;
 }
@@ -44,7 +49,7 @@ bool compact_begin(struct graph *g)
     c->ntarget = g->slots - c->end;
     c->target = mem_try_alloc(c->ntarget * sizeof(*c->target));
     if (!c->target) {
-        graph_notify(g);             /* to try again */
+        graph_notify(g); /* to try again */
         return false;
     }
     memset(c->target, 0xFF, c->ntarget * sizeof(*c->target));
@@ -70,7 +75,9 @@ uint32_t compact_alias(const struct graph *g, uint32_t slot)
         return SLOT_NONE;
     if (slot >= c->end)
         return slot - c->end < c->ntarget && c->target[slot - c->end] != SLOT_NONE &&
-                       graph_born(g, c->target[slot - c->end]) ? c->target[slot - c->end] : SLOT_NONE;
+                       graph_born(g, c->target[slot - c->end])
+                   ? c->target[slot - c->end]
+                   : SLOT_NONE;
     size_t lo = 0, hi = c->switched;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
@@ -79,7 +86,10 @@ uint32_t compact_alias(const struct graph *g, uint32_t slot)
         else
             hi = mid;
     }
-    return lo < c->switched && c->to[lo] == slot && graph_born(g, slot) && graph_born(g, c->from[lo]) ? c->from[lo] : SLOT_NONE;
+    return lo < c->switched && c->to[lo] == slot && graph_born(g, slot) &&
+                   graph_born(g, c->from[lo])
+               ? c->from[lo]
+               : SLOT_NONE;
 }
 
 void compact_late(struct graph *g, uint32_t slot)
@@ -116,7 +126,8 @@ static bool add_pair(struct compaction *c, uint32_t from, uint32_t to)
 
 static bool movable(const struct graph *g, uint32_t slot)
 {
-    uint64_t word = atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed);
+    uint64_t word =
+        atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed);
     return word && (!(word & TOMB) || g->graphed);
 }
 
@@ -132,7 +143,8 @@ static bool plan(struct graph *g, uint64_t until_ns)
             continue;
         if (graph_alloc_slot(g, c->end, &to) != VS_OK)
             break;
-        if ((c->n && to < c->to[c->n - 1]) || !add_pair(c, from, to)) { /* a slot came free behind: the next compaction's */
+        if ((c->n && to < c->to[c->n - 1]) ||
+            !add_pair(c, from, to)) { /* a slot came free behind: the next compaction's */
             graph_unalloc_slot(g, to);
             break;
         }
@@ -158,16 +170,18 @@ void compact_copy(struct graph *g, uint32_t unit)
         uint32_t i = slot_place(c->from[k]), j = slot_place(c->to[k]);
         memcpy(to->rows + j * row_bytes, from->rows + i * row_bytes, row_bytes);
         if (original_bytes)
-            memcpy(to->originals + j * original_bytes, from->originals + i * original_bytes, original_bytes);
+            memcpy(to->originals + j * original_bytes, from->originals + i * original_bytes,
+                   original_bytes);
         to->level[j] = from->level[i];
         to->upper[j] = from->upper[i];
         if (!from->links)
             continue;
         uint32_t max = 2 * g->shape.m;
         for (uint32_t l = 0; l < max; l++)
-            atomic_store_explicit(&to->links[(size_t)j * max + l],
-                                  atomic_load_explicit(&from->links[(size_t)i * max + l], memory_order_relaxed),
-                                  memory_order_relaxed);
+            atomic_store_explicit(
+                &to->links[(size_t)j * max + l],
+                atomic_load_explicit(&from->links[(size_t)i * max + l], memory_order_relaxed),
+                memory_order_relaxed);
     }
 }
 
@@ -182,11 +196,12 @@ static bool switch_pair(struct graph *g, uint32_t from, uint32_t to)
     void *user = atomic_load_explicit(&a->user[i], memory_order_relaxed);
     void *x = extra ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
     if (!word || ((word & TOMB) && !g->graphed))
-        return false;                /* died since the plan, in a partition that frees at once */
+        return false; /* died since the plan, in a partition that frees at once */
     if (x) {
         if (!chunk_add_extra(b))
             return false;
-        atomic_store_explicit(&atomic_load_explicit(&b->extra, memory_order_relaxed)[j], x, memory_order_relaxed);
+        atomic_store_explicit(&atomic_load_explicit(&b->extra, memory_order_relaxed)[j], x,
+                              memory_order_relaxed);
     }
     atomic_store_explicit(&b->user[j], user, memory_order_relaxed);
     atomic_store_explicit(&b->born[j], word, memory_order_release);
@@ -302,7 +317,8 @@ static bool hide(struct graph *g, uint64_t until_ns)
         if (k % SLICE == 0 && clock_mono_ns() > until_ns)
             return true;
         if (c->target[from - c->end] != SLOT_NONE)
-            atomic_store_explicit(&graph_chunk(g, from)->born[slot_place(from)], 0, memory_order_release);
+            atomic_store_explicit(&graph_chunk(g, from)->born[slot_place(from)], 0,
+                                  memory_order_release);
     }
     uint32_t *slots = mem_alloc((c->n + 1) * sizeof(*slots));
     size_t n = 0;

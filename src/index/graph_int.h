@@ -3,13 +3,17 @@
  * LOCK  g->lock ("graph"): the queue of closed batches and the list of finished ones, between owner and workers. Nothing is called under it.
  *
  * INVARIANTS
- *  1. A slot is in exactly one state: free (bit clear in g->used), or used. It becomes free only after a grace period that
+ *  1. A slot is in exactly one state: free (bit clear in g->used), or used. It becomes free only
+ * after a grace period that
  *     began when nothing published led to it any more.
  *  2. Every link of a linked node leads to a linked node (alive or dead-not-repaired).
- *  3. view->batches are the batches not yet linked, in stream order; a record alive is in the graph or in one of them, and in both only between the
+ *  3. view->batches are the batches not yet linked, in stream order; a record alive is in the graph
+ * or in one of them, and in both only between the
  *     end of its batch's linking and the next publication.
- *  4. Workers change links, and `upper` links; all else of a record is written by the owner before it is published (compaction copies into slots that nobody sees).
- *  5. What linking does depends on the stream alone: on sequence numbers, rows and levels, never on slots or on deaths after
+ *  4. Workers change links, and `upper` links; all else of a record is written by the owner before
+ * it is published (compaction copies into slots that nobody sees).
+ *  5. What linking does depends on the stream alone: on sequence numbers, rows and levels, never on
+ * slots or on deaths after
  *     the closing. */
 #ifndef INDEX_GRAPH_INT_H
 #define INDEX_GRAPH_INT_H
@@ -73,10 +77,12 @@ struct compaction {
 };
 
 struct link_job;
-/* A job that ends tells the owner first and lets go of the graph after: so the owner may see it ending, and looks again. */
+/* A job that ends tells the owner first and lets go of the graph after: so the owner may see it
+ * ending, and looks again. */
 enum job_state { JOB_RUNNING, JOB_ENDING, JOB_ENDED };
 
-/* The next chunk is made and its pages touched by a worker: tens of page faults are not for the owner. */
+/* The next chunk is made and its pages touched by a worker: tens of page faults are not for the
+ * owner. */
 enum spare_state { SPARE_NONE, SPARE_RUNNING, SPARE_READY };
 
 struct graph {
@@ -189,7 +195,8 @@ struct released {                    /* slots that become free after a grace per
     size_t n, done;
     bool vacated;                    /* their records live on elsewhere: nothing to give back to the owner */
 };
-/* The lowest free slot below `below`; grows the chunks when `below` is SLOT_NONE and none is free. VS_NOMEM, VS_LIMIT, VS_NOTFOUND. */
+/* The lowest free slot below `below`; grows the chunks when `below` is SLOT_NONE and none is free.
+ * VS_NOMEM, VS_LIMIT, VS_NOTFOUND. */
 enum vs_status graph_alloc_slot(struct graph *g, uint32_t below, uint32_t *slot);
 void graph_unalloc_slot(struct graph *g, uint32_t slot);                /* one just taken and not used */
 /* Frees slots after a grace period; takes the array. */
@@ -214,14 +221,17 @@ struct beam_limits {
     uint64_t as_of;
     bool *stopped;
 };
-/* The nearest node to s->query found by greedy descent from the entry point down to above `level`; its distance in *d. */
+/* The nearest node to s->query found by greedy descent from the entry point down to above `level`;
+ * its distance in *d. */
 uint32_t beam_descend(const struct graph *g, const struct graph_view *v, struct searcher *s, uint32_t entry,
                       int from_level, int to_level, float *d);
-/* Beam search of one level from `start` (which, and whatever is in s->beam already, must be marked visited); the result is s->beam, sorted.
- * `limits` NULL: linking (nothing is hidden, nothing stops it). */
+/* Beam search of one level from `start` (which, and whatever is in s->beam already, must be marked
+ * visited); the result is s->beam, sorted. `limits` NULL: linking (nothing is hidden, nothing stops
+ * it). */
 void beam_search(const struct graph *g, const struct graph_view *v, struct searcher *s, int level, size_t ef,
                  const struct beam_limits *limits, bool hide);
-/* Puts a measured slot into the sorted beam of at most `cap` entries; its place, or SIZE_MAX when it is too far or there already. */
+/* Puts a measured slot into the sorted beam of at most `cap` entries; its place, or SIZE_MAX when
+ * it is too far or there already. */
 size_t beam_insert(const struct graph_view *v, struct searcher *s, uint64_t key, size_t cap);
 /* ---- graph_job.c: work in phases on the pool's workers ---- */
 
@@ -264,7 +274,8 @@ struct job_task {
     _Atomic bool queued;             /* submitted or running */
 };
 
-/* The phases of a job are made of units that any worker takes. `state` packs what a taker must read at once:
+/* The phases of a job are made of units that any worker takes. `state` packs what a taker must read
+ * at once:
  *   generation (16 bits) | number of units (24) | next unit (24)
  * The worker that ends the last unit of a phase sets up the next. */
 struct link_job {
@@ -300,8 +311,9 @@ void job_edge(struct job_worker *w, const struct edge *e);
 void job_list(struct job_worker *w, uint32_t slot, int level, const uint32_t *links, uint32_t n);
 
 /* ---- graph_link.c ---- */
-/* Chooses at most `max` of the candidates (keys in order) by HNSW's heuristic; the first `forced` are taken as they are. `out` slots, `outd`
- * distances; the number chosen. s->query need not be theirs. */
+/* Chooses at most `max` of the candidates (keys in order) by HNSW's heuristic; the first `forced`
+ * are taken as they are. `out` slots, `outd` distances; the number chosen. s->query need not be
+ * theirs. */
 uint32_t link_choose(const struct graph *g, const struct graph_view *v, struct searcher *s, const uint64_t *candidates,
                      size_t n, size_t forced, uint32_t max, uint32_t *out, float *outd);
 /* Keys into order of (distance, sequence number). */

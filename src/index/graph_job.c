@@ -1,22 +1,24 @@
-/* Jobs: the phases of linking, repairing and compacting, spread over the pool's workers. See struct link_job.
+/* Jobs: the phases of linking, repairing and compacting, spread over the pool's workers. See struct
+ * link_job.
  *
  *   batch:  [repair: gather > write > reverse > again: search > write > reverse] > link: search > reverse > end > next batch
  *
- * Each phase reads what the phases before it left and writes what no other unit of it reads: gathering and searching
- * write private lists only, writing goes over distinct nodes, reverse over distinct targets. So the order in which
- * workers take units does not matter, and the graph is the same with any number of them.
+ * Each phase reads what the phases before it left and writes what no other unit of it reads:
+ * gathering and searching write private lists only, writing goes over distinct nodes, reverse over
+ * distinct targets. So the order in which workers take units does not matter, and the graph is the
+ * same with any number of them.
  *
- * A helper task leaves when searches wait and comes back through the pool's queue. Nobody waits for anybody: the worker that ends the
- * last unit goes on with the next phase. */
+ * A helper task leaves when searches wait and comes back through the pool's queue. Nobody waits for
+ * anybody: the worker that ends the last unit goes on with the next phase. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "index/graph_int.h"
 
-#define UNIT_BITS 24
-#define UNIT_MASK (((uint64_t)1 << UNIT_BITS) - 1)
-#define DEAD_SHARE 32                /* repair when one node in so many is dead ... */
+#define UNIT_BITS  24
+#define UNIT_MASK  (((uint64_t)1 << UNIT_BITS) - 1)
+#define DEAD_SHARE 32 /* repair when one node in so many is dead ... */
 
 /* ---- what workers gather ---- */
 
@@ -81,7 +83,9 @@ static void run_unit(struct link_job *job, unsigned worker, uint32_t unit)
     case PHASE_AGAIN_WRITE: link_write(job, &job->workers[unit]); break;
     case PHASE_REPAIR_REVERSE:
     case PHASE_AGAIN_REVERSE: link_reverse(job, w, s, unit, true); break;
-    case PHASE_LINK_SEARCH: link_member(job, w, s, job->nmembers - 1 - unit); break; /* the longest first */
+    case PHASE_LINK_SEARCH:
+        link_member(job, w, s, job->nmembers - 1 - unit);
+        break; /* the longest first */
     case PHASE_LINK_REVERSE: link_reverse(job, w, s, unit, false); break;
     case PHASE_COPY: compact_copy(g, unit); break;
     case PHASE_RELINK: compact_relink(g, job->view, unit); break;
@@ -100,14 +104,16 @@ static void submit_helpers(struct link_job *job, uint32_t units)
     }
 }
 
-/* Makes a phase's units takeable, and returns their number: from there on helpers may be phases ahead already, so that the
- * caller looks at nothing of the job any more unless there are none. */
+/* Makes a phase's units takeable, and returns their number: from there on helpers may be phases
+ * ahead already, so that the caller looks at nothing of the job any more unless there are none. */
 static uint32_t set_phase(struct link_job *job, enum job_phase phase, uint32_t units)
 {
-    uint64_t generation = (atomic_load_explicit(&job->state, memory_order_relaxed) >> (2 * UNIT_BITS)) + 1;
+    uint64_t generation =
+        (atomic_load_explicit(&job->state, memory_order_relaxed) >> (2 * UNIT_BITS)) + 1;
     job->phase = phase;
     atomic_store_explicit(&job->done, 0, memory_order_relaxed);
-    atomic_store_explicit(&job->state, generation << (2 * UNIT_BITS) | (uint64_t)units << UNIT_BITS, memory_order_release);
+    atomic_store_explicit(&job->state, generation << (2 * UNIT_BITS) | (uint64_t)units << UNIT_BITS,
+                          memory_order_release);
     if (units > 1)
         submit_helpers(job, units);
     return units;
@@ -159,7 +165,8 @@ static void read_batch(struct link_job *job)
         else
             b->repaired[b->nrepaired++] = slot;
     }
-    grow_list((void **)&g->dead_nodes, &g->dead_cap, g->ndead_nodes + b->ndeaths, sizeof(*g->dead_nodes));
+    grow_list((void **)&g->dead_nodes, &g->dead_cap, g->ndead_nodes + b->ndeaths,
+              sizeof(*g->dead_nodes));
     for (uint32_t i = 0; i < b->ndeaths; i++)
         if (born_of(view_born(job->view, b->deaths[i])) <= g->closed_sequence)
             g->dead_nodes[g->ndead_nodes++] = b->deaths[i];
@@ -195,7 +202,8 @@ static void choose_entry(struct link_job *job)
     for (unsigned i = 1; i < job->nworkers; i++) {
         struct job_worker *w = &job->workers[i];
         if (w->entry_level > best->entry_level ||
-            (w->entry_level == best->entry_level && w->entry != SLOT_NONE && w->entry_born < best->entry_born))
+            (w->entry_level == best->entry_level && w->entry != SLOT_NONE &&
+             w->entry_born < best->entry_born))
             best = w;
     }
     job->entry = best->entry;
@@ -223,7 +231,8 @@ static void collect_flagged(struct link_job *job)
     n = 0;
     for (unsigned i = 0; i < job->nworkers; i++)
         for (size_t k = 0; k < job->workers[i].nflagged; k++, n++)
-            all[n] = (struct flagged){born_of(view_born(job->view, job->workers[i].flagged[k])), job->workers[i].flagged[k]};
+            all[n] = (struct flagged){born_of(view_born(job->view, job->workers[i].flagged[k])),
+                                      job->workers[i].flagged[k]};
     qsort(all, n, sizeof(*all), compare_flagged);
     job->again = mem_realloc(job->again, (n + 1) * sizeof(*job->again));
     for (size_t i = 0; i < n; i++)
@@ -291,10 +300,16 @@ static void advance(struct link_job *job)
             end_repair(job);
             units = set_phase(job, PHASE_AGAIN_SEARCH, (uint32_t)job->nagain);
             break;
-        case PHASE_AGAIN_SEARCH: units = set_phase(job, PHASE_AGAIN_WRITE, job->nagain ? job->nworkers : 0); break;
-        case PHASE_AGAIN_WRITE: units = set_phase(job, PHASE_AGAIN_REVERSE, job->nagain ? EDGE_PARTS : 0); break;
+        case PHASE_AGAIN_SEARCH:
+            units = set_phase(job, PHASE_AGAIN_WRITE, job->nagain ? job->nworkers : 0);
+            break;
+        case PHASE_AGAIN_WRITE:
+            units = set_phase(job, PHASE_AGAIN_REVERSE, job->nagain ? EDGE_PARTS : 0);
+            break;
         case PHASE_AGAIN_REVERSE: units = begin_linking(job); break;
-        case PHASE_LINK_SEARCH: units = set_phase(job, PHASE_LINK_REVERSE, job->nmembers ? EDGE_PARTS : 0); break;
+        case PHASE_LINK_SEARCH:
+            units = set_phase(job, PHASE_LINK_REVERSE, job->nmembers ? EDGE_PARTS : 0);
+            break;
         case PHASE_LINK_REVERSE:
             end_batch(job);
             job->phase = PHASE_END;
@@ -324,7 +339,8 @@ static bool work(struct link_job *job, unsigned worker)
         if ((state & UNIT_MASK) >= (state >> UNIT_BITS & UNIT_MASK))
             return true;
         state = atomic_fetch_add_explicit(&job->state, 1, memory_order_acq_rel);
-        uint32_t unit = (uint32_t)(state & UNIT_MASK), units = (uint32_t)(state >> UNIT_BITS & UNIT_MASK);
+        uint32_t unit = (uint32_t)(state & UNIT_MASK),
+                 units = (uint32_t)(state >> UNIT_BITS & UNIT_MASK);
         if (unit >= units)
             return true;
         run_unit(job, worker, unit);
@@ -374,7 +390,7 @@ static struct link_job *job_new(struct graph *g)
     if (!job || !workers) {
         mem_free(job);
         mem_free(workers);
-        graph_notify(g);             /* to try again */
+        graph_notify(g); /* to try again */
         return NULL;
     }
     job->g = g;
@@ -390,7 +406,8 @@ static struct link_job *job_new(struct graph *g)
         job->tasks[i].job = job;
     }
     atomic_store_explicit(&g->job_state, JOB_RUNNING, memory_order_relaxed);
-    atomic_store_explicit(&job->tasks_active, 1, memory_order_relaxed); /* the owner's, until all helpers are submitted */
+    atomic_store_explicit(&job->tasks_active, 1,
+                          memory_order_relaxed); /* the owner's, until all helpers are submitted */
     g->job = job;
     return job;
 }
@@ -415,7 +432,8 @@ bool job_start_phase(struct graph *g, enum job_phase phase)
         return false;
     epoch_enter(g->env->epoch, job->reader);
     job->view = graph_view(g);
-    uint32_t units = phase == PHASE_COPY ? compact_copy_units(g) : job->view->nchunks + job->view->nupper;
+    uint32_t units =
+        phase == PHASE_COPY ? compact_copy_units(g) : job->view->nchunks + job->view->nupper;
     set_phase(job, phase, units);
     if (units <= 1)
         submit_helpers(job, 1);

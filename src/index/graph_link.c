@@ -1,13 +1,16 @@
 /* Linking: how a batch of records enters the graph.
  *
- * A record descends from the entry point to its own level, searches each level from there down with a beam of ef_construction on the graph
- * as it stood before the batch, adds the earlier members of the batch as candidates (compared exactly: that is what makes the size of a batch
- * cost no recall), and chooses m of them by HNSW's heuristic: a candidate nearer to one chosen before than to the
- * record itself is passed over (Algorithm 4 of arXiv 1603.09320). Filling the room left with those passed over was tried: the
- * recall for the same number of distances is the same, and building takes a fifth longer. Its own list is written at once: nothing leads to it yet.
+ * A record descends from the entry point to its own level, searches each level from there down with
+ * a beam of ef_construction on the graph as it stood before the batch, adds the earlier members of
+ * the batch as candidates (compared exactly: that is what makes the size of a batch cost no
+ * recall), and chooses m of them by HNSW's heuristic: a candidate nearer to one chosen before than
+ * to the record itself is passed over (Algorithm 4 of arXiv 1603.09320). Filling the room left with
+ * those passed over was tried: the recall for the same number of distances is the same, and
+ * building takes a fifth longer. Its own list is written at once: nothing leads to it yet.
  *
- * Each choice leaves an edge "target should link back". Edges are then grouped by target and applied in stream order: appended while there
- * is room, else the target chooses anew among its links and all that came. */
+ * Each choice leaves an edge "target should link back". Edges are then grouped by target and
+ * applied in stream order: appended while there is room, else the target chooses anew among its
+ * links and all that came. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +34,10 @@ static inline bool key_before(const struct graph_view *v, uint64_t a, uint64_t b
 
 void link_sort(const struct graph_view *v, uint64_t *keys, size_t n)
 {
-    for (size_t gap = n / 2 > 40 ? 40 : 1; gap > 0; gap = gap > 13 ? 13 : gap > 4 ? 4 : gap > 1 ? 1 : 0)
+    for (size_t gap = n / 2 > 40 ? 40 : 1; gap > 0; gap = gap > 13  ? 13
+                                                          : gap > 4 ? 4
+                                                          : gap > 1 ? 1
+                                                                    : 0)
         for (size_t i = gap; i < n; i++) {
             uint64_t key = keys[i];
             size_t j = i;
@@ -42,11 +48,12 @@ void link_sort(const struct graph_view *v, uint64_t *keys, size_t n)
 }
 
 /* Is some chosen slot nearer to the candidate than `d`, its distance from the record? */
-static bool occluded(const struct graph *g, const struct graph_view *v, struct searcher *s, uint32_t candidate, float d,
-                     const void **chosen, uint32_t n)
+static bool occluded(const struct graph *g, const struct graph_view *v, struct searcher *s,
+                     uint32_t candidate, float d, const void **chosen, uint32_t n)
 {
     float distance[4];
-    vec_query_from_row(&g->shape.codec, view_row(v, candidate, g->shape.codec.row_bytes), &s->other);
+    vec_query_from_row(&g->shape.codec, view_row(v, candidate, g->shape.codec.row_bytes),
+                       &s->other);
     for (uint32_t k = 0; k < n; k += 4) {
         uint32_t block = n - k < 4 ? n - k : 4;
         vec_distances(&g->shape.codec, &s->other, chosen + k, block, distance);
@@ -57,8 +64,9 @@ static bool occluded(const struct graph *g, const struct graph_view *v, struct s
     return false;
 }
 
-uint32_t link_choose(const struct graph *g, const struct graph_view *v, struct searcher *s, const uint64_t *candidates,
-                     size_t n, size_t forced, uint32_t max, uint32_t *out, float *outd)
+uint32_t link_choose(const struct graph *g, const struct graph_view *v, struct searcher *s,
+                     const uint64_t *candidates, size_t n, size_t forced, uint32_t max,
+                     uint32_t *out, float *outd)
 {
     size_t row_bytes = g->shape.codec.row_bytes;
     const void **chosen = s->rows;
@@ -67,7 +75,8 @@ uint32_t link_choose(const struct graph *g, const struct graph_view *v, struct s
         uint32_t slot = key_slot(candidates[i]);
         float d = distance_of_key(candidates[i]);
         if (i + 1 < n)
-            prefetch_lines(view_row(v, key_slot(candidates[i + 1]), row_bytes), row_bytes < 512 ? row_bytes : 512);
+            prefetch_lines(view_row(v, key_slot(candidates[i + 1]), row_bytes),
+                           row_bytes < 512 ? row_bytes : 512);
         if (i >= forced && nout && occluded(g, v, s, slot, d, chosen, nout))
             continue;
         chosen[nout] = view_row(v, slot, row_bytes);
@@ -79,7 +88,8 @@ uint32_t link_choose(const struct graph *g, const struct graph_view *v, struct s
 
 /* ---- a member of the batch ---- */
 
-static void write_new_list(struct link_job *job, struct job_worker *w, uint32_t slot, int level, const uint32_t *out, uint32_t n)
+static void write_new_list(struct link_job *job, struct job_worker *w, uint32_t slot, int level,
+                           const uint32_t *out, uint32_t n)
 {
     const struct graph_view *v = job->view;
     _Atomic uint32_t *links = view_links_at(v, slot, level, job->g->shape.m);
@@ -116,7 +126,7 @@ void link_member(struct link_job *job, struct job_worker *w, struct searcher *s,
     uint32_t *out = w->lists;
     float outd_fixed[64], *outd = outd_fixed;
     if (!searcher_reserve(s, &g->shape, v->slots, efc + BATCH_SIZE + 2 * (size_t)m))
-        abort();                     /* bounded by the index's options: see graph_options */
+        abort(); /* bounded by the index's options: see graph_options */
     if (w->lists_cap < m) {
         w->lists = out = mem_realloc(w->lists, m * sizeof(*out));
         w->lists_cap = m;
@@ -128,7 +138,8 @@ void link_member(struct link_job *job, struct job_worker *w, struct searcher *s,
     uint32_t start = job->entry;
     float d = 0;
     if (start != SLOT_NONE)
-        start = beam_descend(g, v, s, start, job->entry_level, level < job->entry_level ? level : job->entry_level, &d);
+        start = beam_descend(g, v, s, start, job->entry_level,
+                             level < job->entry_level ? level : job->entry_level, &d);
     for (int l = level; l >= 0; l--) {
         s->nbeam = 0;
         if (l <= job->entry_level) {
@@ -186,7 +197,8 @@ static void merge_part(struct link_job *job, struct job_worker *w, uint32_t part
 }
 
 /* Puts `n` chosen links in place of the list's `old` ones, following the digest. */
-static void replace_list(struct link_job *job, struct job_worker *w, uint32_t slot, int level, uint32_t old, const uint32_t *out, uint32_t n)
+static void replace_list(struct link_job *job, struct job_worker *w, uint32_t slot, int level,
+                         uint32_t old, const uint32_t *out, uint32_t n)
 {
     const struct graph_view *v = job->view;
     uint32_t max = links_max(job->g->shape.m, level);
@@ -219,7 +231,8 @@ static void ensure_sorted(struct searcher *s, size_t n)
 }
 
 /* The target's list is full: it chooses among its links and the sources. */
-static void choose_anew(struct link_job *job, struct job_worker *w, struct searcher *s, const struct edge *e, size_t n, uint32_t have)
+static void choose_anew(struct link_job *job, struct job_worker *w, struct searcher *s,
+                        const struct edge *e, size_t n, uint32_t have)
 {
     const struct graph *g = job->g;
     const struct graph_view *v = job->view;
@@ -267,20 +280,23 @@ static size_t drop_known(struct edge *e, size_t n, const _Atomic uint32_t *links
     return kept;
 }
 
-void link_reverse(struct link_job *job, struct job_worker *w, struct searcher *s, uint32_t part, bool mending)
+void link_reverse(struct link_job *job, struct job_worker *w, struct searcher *s, uint32_t part,
+                  bool mending)
 {
     const struct graph *g = job->g;
     const struct graph_view *v = job->view;
     if (!searcher_reserve(s, &g->shape, v->slots, 64))
-        abort();                     /* bounded by the index's options */
+        abort(); /* bounded by the index's options */
     merge_part(job, w, part);
     struct edge *e = w->merged.e;
     size_t total = w->merged.n;
     for (size_t at = 0, end; at < total; at = end) {
-        for (end = at + 1; end < total && e[end].target == e[at].target && e[end].level == e[at].level; end++)
+        for (end = at + 1;
+             end < total && e[end].target == e[at].target && e[end].level == e[at].level; end++)
             ;
         if (end < total)
-            prefetch_lines((const void *)view_links(v, e[end].target, g->shape.m), 2 * g->shape.m * sizeof(uint32_t));
+            prefetch_lines((const void *)view_links(v, e[end].target, g->shape.m),
+                           2 * g->shape.m * sizeof(uint32_t));
         int level = (int)e[at].level;
         uint32_t max = links_max(g->shape.m, level), target = e[at].target;
         _Atomic uint32_t *links = view_links_at(v, target, level, g->shape.m);
@@ -293,7 +309,7 @@ void link_reverse(struct link_job *job, struct job_worker *w, struct searcher *s
             continue;
         }
         uint64_t born = born_of(view_born(v, target));
-        if (have + n < max)          /* the new end first: a reader sees a whole list at any time */
+        if (have + n < max) /* the new end first: a reader sees a whole list at any time */
             atomic_store_explicit(&links[have + n], SLOT_NONE, memory_order_release);
         for (size_t i = n; i-- > 0;) {
             atomic_store_explicit(&links[have + i], e[at + i].source, memory_order_release);
@@ -308,7 +324,8 @@ void link_write(struct link_job *job, struct job_worker *w)
         uint32_t slot = w->lists[at], n = w->lists[at + 2];
         int level = (int)w->lists[at + 1];
         const _Atomic uint32_t *links = view_links_at(job->view, slot, level, job->g->shape.m);
-        replace_list(job, w, slot, level, count_links(links, links_max(job->g->shape.m, level)), w->lists + at + 3, n);
+        replace_list(job, w, slot, level, count_links(links, links_max(job->g->shape.m, level)),
+                     w->lists + at + 3, n);
         at += 3 + n;
     }
 }

@@ -1,12 +1,15 @@
 /* Repair: taking dead nodes out of the graph.
  *
- * [gather] Every living node with dead links keeps its living ones and gets, as candidates for the free places, the living neighbours of its dead
- *          neighbours; HNSW's heuristic chooses among them. Its new neighbours are asked to link back.
+ * [gather] Every living node with dead links keeps its living ones and gets, as candidates for the
+ * free places, the living neighbours of its dead
+ *          neighbours; HNSW's heuristic chooses among them. Its new neighbours are asked to link
+ * back.
  * [again]  A node that lost more than half of its links on level 0 searches the mended graph anew, from the entry point with
  *          the beam of an insertion: where a whole region died, local mending finds too little.
  *
- * Keeping all living links, linking back and searching again were each found to be worth it: without them recall falls
- * with every round of deletions. Nodes are gathered from the graph as it stood, so their order does not matter. */
+ * Keeping all living links, linking back and searching again were each found to be worth it:
+ * without them recall falls with every round of deletions. Nodes are gathered from the graph as it
+ * stood, so their order does not matter. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +21,8 @@ static bool is_dead(const struct link_job *job, uint32_t slot)
     return job->dead[slot / 64] >> (slot & 63) & 1;
 }
 
-static void measure(const struct link_job *job, struct searcher *s, const uint32_t *slots, size_t n, uint64_t *keys)
+static void measure(const struct link_job *job, struct searcher *s, const uint32_t *slots, size_t n,
+                    uint64_t *keys)
 {
     const struct vec_codec *codec = &job->g->shape.codec;
     for (size_t at = 0; at < n; at += 64) {
@@ -33,9 +37,11 @@ static void measure(const struct link_job *job, struct searcher *s, const uint32
     }
 }
 
-/* A node's new list on one level, from `keep` kept candidates (sorted) and others (sorted) in s->sorted[0..n). */
-static void settle_list(struct link_job *job, struct job_worker *w, struct searcher *s, uint32_t slot, int level, size_t n, size_t keep,
-                        const uint32_t *old, uint32_t nold)
+/* A node's new list on one level, from `keep` kept candidates (sorted) and others (sorted) in
+ * s->sorted[0..n). */
+static void settle_list(struct link_job *job, struct job_worker *w, struct searcher *s,
+                        uint32_t slot, int level, size_t n, size_t keep, const uint32_t *old,
+                        uint32_t nold)
 {
     uint32_t max = links_max(job->g->shape.m, level);
     uint32_t *out = mem_alloc(max * (sizeof(*out) + sizeof(float)));
@@ -69,7 +75,7 @@ static void ensure_room(struct searcher *s, size_t n)
         s->sorted_cap = n;
     }
     if (!searcher_reserve_top(s, n))
-        abort();                     /* bounded by m squared and by the partition */
+        abort(); /* bounded by m squared and by the partition */
 }
 
 static uint32_t read_links(const struct link_job *job, uint32_t slot, int level, uint32_t *out)
@@ -81,7 +87,8 @@ static uint32_t read_links(const struct link_job *job, uint32_t slot, int level,
     return n;
 }
 
-static void mend(struct link_job *job, struct job_worker *w, struct searcher *s, uint32_t slot, int level)
+static void mend(struct link_job *job, struct job_worker *w, struct searcher *s, uint32_t slot,
+                 int level)
 {
     uint32_t max = links_max(job->g->shape.m, level), dead = 0;
     uint32_t *old = mem_alloc(2 * max * sizeof(*old)), *theirs = old + max;
@@ -110,7 +117,8 @@ static void mend(struct link_job *job, struct job_worker *w, struct searcher *s,
                 found[n++] = theirs[k];
     }
     searcher_forget(s);
-    vec_query_from_row(&job->g->shape.codec, view_row(job->view, slot, job->g->shape.codec.row_bytes), &s->query);
+    vec_query_from_row(&job->g->shape.codec,
+                       view_row(job->view, slot, job->g->shape.codec.row_bytes), &s->query);
     measure(job, s, found, n, s->sorted);
     link_sort(job->view, s->sorted, keep);
     link_sort(job->view, s->sorted + keep, n - keep);
@@ -135,7 +143,8 @@ static void forget_node(struct link_job *job, struct job_worker *w, uint32_t slo
     }
 }
 
-static void consider_entry(const struct link_job *job, struct job_worker *w, uint32_t slot, uint64_t born)
+static void consider_entry(const struct link_job *job, struct job_worker *w, uint32_t slot,
+                           uint64_t born)
 {
     int level = view_level(job->view, slot);
     if (level > w->entry_level || (level == w->entry_level && born < w->entry_born)) {
@@ -150,7 +159,7 @@ void repair_gather(struct link_job *job, struct job_worker *w, struct searcher *
     const struct graph *g = job->g;
     const struct graph_view *v = job->view;
     if (!searcher_reserve(s, &g->shape, v->slots, 64))
-        abort();                     /* bounded by the index's options */
+        abort(); /* bounded by the index's options */
     for (uint32_t i = 0; i < v->chunks[chunk]->slots; i++) {
         uint32_t slot = chunk << CHUNK_BITS | i;
         uint64_t word = view_born(v, slot), born;
@@ -162,7 +171,7 @@ void repair_gather(struct link_job *job, struct job_worker *w, struct searcher *
         }
         born = born_of(word);
         if (born > g->closed_sequence || !born_visible(word, job->batch->sequence))
-            continue;                /* not linked yet, or gone before */
+            continue; /* not linked yet, or gone before */
         consider_entry(job, w, slot, born);
         int level = view_level(v, slot);
         for (int l = 0; l <= level; l++)
@@ -174,9 +183,10 @@ void repair_again(struct link_job *job, struct job_worker *w, struct searcher *s
 {
     const struct graph *g = job->g;
     const struct graph_view *v = job->view;
-    uint32_t slot = job->again[unit], max = links_max(g->shape.m, 0), efc = g->options.ef_construction;
+    uint32_t slot = job->again[unit], max = links_max(g->shape.m, 0),
+             efc = g->options.ef_construction;
     if (!searcher_reserve(s, &g->shape, v->slots, efc + 64))
-        abort();                     /* bounded by the index's options */
+        abort(); /* bounded by the index's options */
     ensure_room(s, efc + max);
     vec_query_from_row(&g->shape.codec, view_row(v, slot, g->shape.codec.row_bytes), &s->query);
     float d;

@@ -3,11 +3,12 @@
  *   scan         every visible record, in chunks: a partition without a graph, EXACT, or an ef so large that the graph
  *                would measure as many
  *   graph        beam search from the entry point, beside an exact scan of the batches not linked yet; the
- *                scanned ones enter the beam first and are marked visited, so nothing is found twice
+ *                scanned ones enter the beam first and are marked visited, so nothing is found
+ * twice
  *
- * Both run on codes; the best `rerank` are then measured on the originals, so recall is that of full precision. What the
- * search must not see (born later, died before) is dropped at the end; only if that leaves too few is the beam run again
- * with hidden records taking no place. */
+ * Both run on codes; the best `rerank` are then measured on the originals, so recall is that of
+ * full precision. What the search must not see (born later, died before) is dropped at the end;
+ * only if that leaves too few is the beam run again with hidden records taking no place. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -15,10 +16,10 @@
 #include "index/graph_int.h"
 
 #define SCAN_BLOCK 256
-#define RANGE_EF 64                  /* first beam of a search without a limit on results */
-/* A graph search measures about 25 rows at random for each entry of its beam, a scan all of them in order, each in a third
- * of the time; a long sorted beam costs besides (its memmove grows with it). */
-#define COST_PER_EF 75
+#define RANGE_EF   64 /* first beam of a search without a limit on results */
+/* A graph search measures about 25 rows at random for each entry of its beam, a scan all of them in
+ * order, each in a third of the time; a long sorted beam costs besides (its memmove grows with it). */
+#define COST_PER_EF    75
 #define COST_LONG_BEAM 200
 
 struct search {
@@ -45,7 +46,8 @@ static bool stopped(struct search *x)
 
 static const void *original_at(const struct graph *g, const struct graph_view *v, uint32_t slot)
 {
-    return view_chunk(v, slot)->originals + (size_t)(slot & (CHUNK_SLOTS - 1)) * g->shape.original_bytes;
+    return view_chunk(v, slot)->originals +
+           (size_t)(slot & (CHUNK_SLOTS - 1)) * g->shape.original_bytes;
 }
 
 /* s->slots[0..n) measured on their originals (or rows, where there are none) into s->distances. */
@@ -64,8 +66,8 @@ static void measure_exactly(struct search *x, size_t n)
         }
     }
     if (shape->original_bytes)
-        vec_original_distances(shape->originals, shape->codec.metric, shape->codec.dim, s->vector, x->q->norm, s->rows,
-                               norms, n, s->distances);
+        vec_original_distances(shape->originals, shape->codec.metric, shape->codec.dim, s->vector,
+                               x->q->norm, s->rows, norms, n, s->distances);
     else
         vec_distances(&shape->codec, &s->query, s->rows, n, s->distances);
     s->measured += n;
@@ -166,8 +168,8 @@ static enum vs_status scan_once(struct search *x, bool exact, size_t keep)
     return VS_OK;
 }
 
-/* While a compaction moves records, a scan meets some of them twice: it then keeps twice as many, and begins again when that began
- * under its feet. */
+/* While a compaction moves records, a scan meets some of them twice: it then keeps twice as many,
+ * and begins again when that began under its feet. */
 static enum vs_status scan_all(struct search *x, bool exact)
 {
     size_t keep = exact ? x->q->keep : rerank_count(x);
@@ -191,7 +193,8 @@ static enum vs_status scan_all(struct search *x, bool exact)
 
 /* ---- the graph ---- */
 
-/* The batches not linked yet, measured one and all, enter the beam. Marked expanded: their links are being written. */
+/* The batches not linked yet, measured one and all, enter the beam. Marked expanded: their links
+ * are being written. */
 static bool scan_batches(struct search *x, size_t ef)
 {
     const struct graph_view *v = x->v;
@@ -202,8 +205,10 @@ static bool scan_batches(struct search *x, size_t ef)
         const struct batch *batch = v->batches[b];
         uint32_t count = atomic_load_explicit(&batch->count, memory_order_acquire), n = 0;
         for (uint32_t i = 0; i < count; i++) {
-            uint32_t slot = atomic_load_explicit(&batch->slots[i], memory_order_acquire); /* a compaction may just have moved it */
-            if (slot >= v->slots || !born_visible(view_born(v, slot), x->q->as_of) || !searcher_visit(s, slot))
+            uint32_t slot = atomic_load_explicit(
+                &batch->slots[i], memory_order_acquire); /* a compaction may just have moved it */
+            if (slot >= v->slots || !born_visible(view_born(v, slot), x->q->as_of) ||
+                !searcher_visit(s, slot))
                 continue;
             s->slots[n] = slot;
             s->rows[n++] = view_row(v, slot, row_bytes);
@@ -257,7 +262,8 @@ static bool take_beam(struct search *x, size_t want, size_t ef, bool hide)
 static enum vs_status graph_once(struct search *x, size_t ef, size_t want)
 {
     struct searcher *s = x->s;
-    if (!searcher_reserve(s, &x->g->shape, x->v->slots, ef + 64) || !searcher_reserve_top(s, ef + 64))
+    if (!searcher_reserve(s, &x->g->shape, x->v->slots, ef + 64) ||
+        !searcher_reserve_top(s, ef + 64))
         return VS_NOMEM;
     if (want > ef)
         want = ef;

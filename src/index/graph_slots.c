@@ -1,15 +1,16 @@
 /* Slots, chunks and blocks of upper links: the owner's bookkeeping.
  *
- * A slot is taken lowest first, so that after deletions the records gather at the front and compaction finds the back nearly
- * empty. It is given back in three steps: out of everything published, a grace period (base/epoch.h), then, in slices, the owner's
- * pointers are returned and the bit is cleared. */
+ * A slot is taken lowest first, so that after deletions the records gather at the front and
+ * compaction finds the back nearly empty. It is given back in three steps: out of everything
+ * published, a grace period (base/epoch.h), then, in slices, the owner's pointers are returned and
+ * the bit is cleared. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "index/graph_int.h"
 
-#define SLICE 64                     /* slots freed between looks at the clock */
+#define SLICE 64 /* slots freed between looks at the clock */
 
 /* ---- chunks ---- */
 
@@ -49,7 +50,8 @@ static void prepare_task(struct pool_task *task, unsigned worker)
         chunk_touch(c);
     struct graph_env *env = g->env;
     g->spare = c;
-    atomic_store_explicit(&g->spare_state, c ? SPARE_READY : SPARE_NONE, memory_order_release); /* the last touch of g */
+    atomic_store_explicit(&g->spare_state, c ? SPARE_READY : SPARE_NONE,
+                          memory_order_release); /* the last touch of g */
     env->wake(env);
 }
 
@@ -59,13 +61,15 @@ static void prepare_chunk(struct graph *g)
         return;
     atomic_store_explicit(&g->spare_state, SPARE_RUNNING, memory_order_relaxed);
     g->spare_task.run = prepare_task;
-    pool_submit(g->env->pool, POOL_SEARCH, &g->spare_task); /* before the linking that fills the pool while vectors come in */
+    pool_submit(g->env->pool, POOL_SEARCH,
+                &g->spare_task); /* before the linking that fills the pool while vectors come in */
 }
 
 /* The next chunk is made when the one in use is nearly full. */
 static void prepare_ahead(struct graph *g)
 {
-    if (g->slots >= CHUNK_SLOTS && g->slots - g->nused <= CHUNK_SLOTS / 4 && pool_threads(g->env->pool))
+    if (g->slots >= CHUNK_SLOTS && g->slots - g->nused <= CHUNK_SLOTS / 4 &&
+        pool_threads(g->env->pool))
         prepare_chunk(g);
 }
 
@@ -141,7 +145,9 @@ static enum vs_status add_chunk(struct graph *g)
         g->chunks = chunks;
         g->chunks_cap = cap;
     }
-    uint32_t slots = g->nchunks || g->graphed ? CHUNK_SLOTS : CHUNK_FIRST; /* a chunk with links never grows: workers write into it */
+    uint32_t slots = g->nchunks || g->graphed
+                         ? CHUNK_SLOTS
+                         : CHUNK_FIRST; /* a chunk with links never grows: workers write into it */
     struct chunk *c = new_chunk(g, slots);
     if (!c || !reserve_slots(g, g->slots + slots)) {
         chunk_free(c);
@@ -184,7 +190,8 @@ void graph_drop_tail(struct graph *g)
 {
     uint32_t keep = g->nchunks;
     while (keep > 0) {
-        uint32_t from = (keep - 1) * CHUNK_SLOTS, end = keep < g->nchunks ? keep * CHUNK_SLOTS : g->slots;
+        uint32_t from = (keep - 1) * CHUNK_SLOTS,
+                 end = keep < g->nchunks ? keep * CHUNK_SLOTS : g->slots;
         bool any = false;
         for (uint32_t w = from / 64; (size_t)w * 64 < end && !any; w++)
             any = g->used[w] != 0;
@@ -216,7 +223,8 @@ enum vs_status graph_alloc_slot(struct graph *g, uint32_t below, uint32_t *slot)
     g->free_hint = limit;
     if (below != SLOT_NONE)
         return VS_NOTFOUND;
-    enum vs_status status = g->nchunks == 1 && g->slots < CHUNK_SLOTS ? grow_first(g) : add_chunk(g);
+    enum vs_status status =
+        g->nchunks == 1 && g->slots < CHUNK_SLOTS ? grow_first(g) : add_chunk(g);
     return status == VS_OK ? graph_alloc_slot(g, below, slot) : status;
 }
 
@@ -234,7 +242,7 @@ static void free_upper(struct graph *g, uint32_t block, int level)
         uint32_t cap = g->upper_free_cap[level] ? 2 * g->upper_free_cap[level] : 16;
         uint32_t *list = mem_try_realloc(g->upper_free[level], cap * sizeof(*list));
         if (!list)
-            return;                  /* the block stays unused */
+            return; /* the block stays unused */
         g->upper_free[level] = list;
         g->upper_free_cap[level] = cap;
     }
@@ -247,7 +255,8 @@ static void reclaim_tomb(struct epoch_item *item, void *arg)
     mem_free((char *)item - offsetof(struct tomb, item));
 }
 
-/* A scan walks over all slots, free ones, too, and may have met the tomb a moment ago: it stays for a grace period of its own. */
+/* A scan walks over all slots, free ones, too, and may have met the tomb a moment ago: it stays for
+ * a grace period of its own. */
 static void free_slot(struct graph *g, uint32_t slot, bool vacated)
 {
     struct chunk *c = graph_chunk(g, slot);
@@ -269,7 +278,8 @@ static void free_slot(struct graph *g, uint32_t slot, bool vacated)
         if (c->upper[i] != SLOT_NONE)
             free_upper(g, c->upper[i], c->level[i]);
         if (word & TOMB)
-            epoch_retire(g->env->epoch, &((struct tomb *)(uintptr_t)(word & ~TOMB))->item, reclaim_tomb, NULL);
+            epoch_retire(g->env->epoch, &((struct tomb *)(uintptr_t)(word & ~TOMB))->item,
+                         reclaim_tomb, NULL);
         g->owner.freed(g->owner.arg, u, x);
     }
     c->upper[i] = SLOT_NONE;

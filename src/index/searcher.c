@@ -1,5 +1,6 @@
-/* Searchers and collectors, see searcher.h. A collector gathers up to twice what it keeps, then throws the worse half away by
- * quickselect (Hoare, 1961): linear whatever the number kept, where a sorted array would be quadratic. */
+/* Searchers and collectors, see searcher.h. A collector gathers up to twice what it keeps, then
+ * throws the worse half away by quickselect (Hoare, 1961): linear whatever the number kept, where a
+ * sorted array would be quadratic. */
 #include "index/searcher.h"
 
 #include <float.h>
@@ -8,9 +9,9 @@
 
 #include "base/mem.h"
 
-#define TOUCHED 8192                 /* words remembered for clearing, at least; beyond that and */
-#define TOUCHED_SHARE 1024           /* one in so many slots all are cleared */
-#define BEAM_KEPT 16384              /* entries that a searcher keeps between searches */
+#define TOUCHED       8192  /* words remembered for clearing, at least; beyond that and */
+#define TOUCHED_SHARE 1024  /* one in so many slots all are cleared */
+#define BEAM_KEPT     16384 /* entries that a searcher keeps between searches */
 
 void searcher_init(struct searcher *s)
 {
@@ -91,7 +92,8 @@ static bool reserve_queries(struct searcher *s, const struct columns_shape *shap
     return true;
 }
 
-bool searcher_reserve(struct searcher *s, const struct columns_shape *shape, uint32_t slots, size_t beam)
+bool searcher_reserve(struct searcher *s, const struct columns_shape *shape, uint32_t slots,
+                      size_t beam)
 {
     size_t rows = 2 * (size_t)shape->m + 8, cap = s->rows_cap;
     if (rows < 264)
@@ -152,7 +154,7 @@ static void select_best(struct candidate *a, size_t n, size_t keep)
             a[i++] = a[j];
             a[j--] = t;
         }
-        size_t left = j + 1;         /* a[0..left) <= pivot <= a[left..n) */
+        size_t left = j + 1; /* a[0..left) <= pivot <= a[left..n) */
         if (left >= n)
             left = n - 1;
         if (left == 0)
@@ -220,7 +222,8 @@ void collector_finish(struct collector *c)
         qsort(s->top, s->ntop, sizeof(*s->top), compare_candidates);
     size_t n = 0;
     for (size_t i = 0; i < s->ntop; i++) {
-        if (n && s->top[n - 1].born == s->top[i].born && s->top[n - 1].distance == s->top[i].distance)
+        if (n && s->top[n - 1].born == s->top[i].born &&
+            s->top[n - 1].distance == s->top[i].distance)
             continue;
         s->top[n++] = s->top[i];
     }

@@ -1,5 +1,6 @@
-/* A searcher: the scratch memory of one thread that searches or links. It belongs to the thread, never to the graph, so
- * that a search writes nothing shared: the set of visited slots, the beam, a few prepared queries, room for rows.
+/* A searcher: the scratch memory of one thread that searches or links. It belongs to the thread,
+ * never to the graph, so that a search writes nothing shared: the set of visited slots, the beam, a
+ * few prepared queries, room for rows.
  *
  * The beam is an array of keys kept sorted by (distance, sequence number):
  *
@@ -8,7 +9,8 @@
  *   bit  1       HIDDEN: not visible as of the search; walked through, never returned, and it takes nobody's place
  *   bit  0       EXPANDED: its neighbours have been seen
  *
- * A sorted array beats two heaps up to thousands of entries: one memmove of a cache line or two an insertion. */
+ * A sorted array beats two heaps up to thousands of entries: one memmove of a cache line or two an
+ * insertion. */
 #ifndef INDEX_SEARCHER_H
 #define INDEX_SEARCHER_H
 
@@ -121,7 +123,8 @@ struct collector {
 bool collector_init(struct collector *c, struct searcher *s, size_t keep);
 /* False: out of memory (only for keep so large that the array still grows). */
 bool collector_add(struct collector *c, float distance, uint32_t slot, uint64_t born);
-/* Sorts by (distance, born), drops repeated records, cuts to `keep`; the result is s->top[0..s->ntop). */
+/* Sorts by (distance, born), drops repeated records, cuts to `keep`; the result is
+ * s->top[0..s->ntop). */
 void collector_finish(struct collector *c);
 
 #endif

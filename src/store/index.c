@@ -1,8 +1,9 @@
 /* An index: its options, its partitions, and which of them an id belongs to.
  *
- * HASH placement is consistent hashing (Karger et al., STOC 1997): every partition stands at `vnodes` points of a ring of 64-bit
- * hashes, drawn from the index's seed and the partition's number; an id belongs to the first point at or after its
- * hash. A partition more or less moves only the ids of its own arcs. */
+ * HASH placement is consistent hashing (Karger et al., STOC 1997): every partition stands at
+ * `vnodes` points of a ring of 64-bit hashes, drawn from the index's seed and the partition's
+ * number; an id belongs to the first point at or after its hash. A partition more or less moves
+ * only the ids of its own arcs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include "base/mem.h"
 #include "store/store_int.h"
 
-#define RING_SALT 0x52494E47ull      /* keeps points and ids apart from levels */
+#define RING_SALT 0x52494E47ull /* keeps points and ids apart from levels */
 
 /* ---- options ---- */
 
@@ -27,12 +28,13 @@ static enum vs_status check_options(struct vs_index_options *o, struct rng *rng)
         o->vnodes = VS_VNODES_DEFAULT;
     while (!o->seed)
         o->seed = rng_next(rng);
-    if (o->dim < 1 || o->dim > VEC_DIM_MAX || (unsigned)o->metric >= VEC_METRICS || (unsigned)o->type >= VEC_TYPES ||
-        (unsigned)o->originals > VEC_ORIG_NONE || (unsigned)o->structure > VS_FLAT || o->strategy != VS_STRATEGY_HASH)
+    if (o->dim < 1 || o->dim > VEC_DIM_MAX || (unsigned)o->metric >= VEC_METRICS ||
+        (unsigned)o->type >= VEC_TYPES || (unsigned)o->originals > VEC_ORIG_NONE ||
+        (unsigned)o->structure > VS_FLAT || o->strategy != VS_STRATEGY_HASH)
         return VS_INVALID;
     o->originals = vec_type_originals(o->type, o->originals);
-    if (o->m < VS_M_MIN || o->m > VS_M_MAX || o->ef_construction > VS_EF_MAX || o->partitions > VS_PARTITIONS_MAX ||
-        o->vnodes > VS_VNODES_MAX)
+    if (o->m < VS_M_MIN || o->m > VS_M_MAX || o->ef_construction > VS_EF_MAX ||
+        o->partitions > VS_PARTITIONS_MAX || o->vnodes > VS_VNODES_MAX)
         return VS_LIMIT;
     return VS_OK;
 }
@@ -48,7 +50,9 @@ static int compare_points(const void *x, const void *y)
 }
 
 /* The ring of a table, or NULL: of one partition, or (*status) without memory. */
-static struct ring_point *ring_new(const struct vs_index_options *o, const struct partition_table *t, size_t *n, enum vs_status *status)
+static struct ring_point *ring_new(const struct vs_index_options *o,
+                                   const struct partition_table *t, size_t *n,
+                                   enum vs_status *status)
 {
     *n = 0;
     *status = VS_OK;
@@ -61,7 +65,8 @@ static struct ring_point *ring_new(const struct vs_index_options *o, const struc
     }
     for (uint32_t i = 0; i < t->n; i++)
         for (uint32_t k = 0; k < o->vnodes; k++) {
-            uint64_t point = hash_mix(o->seed ^ RING_SALT) + ((uint64_t)t->part[i]->number << 32 | k);
+            uint64_t point =
+                hash_mix(o->seed ^ RING_SALT) + ((uint64_t)t->part[i]->number << 32 | k);
             ring[(*n)++] = (struct ring_point){hash_mix(point), i};
         }
     qsort(ring, *n, sizeof(*ring), compare_points);
@@ -196,7 +201,8 @@ size_t vs_attributes_count(const struct vs_index *index)
 
 /* ---- elements ---- */
 
-enum vs_status vs_add(struct vs_index *index, const struct vs_element *e, enum vs_add_mode mode, struct vs_added *added)
+enum vs_status vs_add(struct vs_index *index, const struct vs_element *e, enum vs_add_mode mode,
+                      struct vs_added *added)
 {
     const struct vs_index_options *o = &index->options;
     struct vs_added local;
@@ -228,7 +234,8 @@ enum vs_status vs_delete(struct vs_index *index, const void *id, size_t id_len)
     return status;
 }
 
-static bool locate(const struct vs_index *index, const void *id, size_t id_len, struct partition **p, uint32_t *slot)
+static bool locate(const struct vs_index *index, const void *id, size_t id_len,
+                   struct partition **p, uint32_t *slot)
 {
     *p = index_partition(index, id, id_len);
     return partition_find(*p, partition_hash(*p, id, id_len), id, id_len, slot);
@@ -241,7 +248,8 @@ bool vs_contains(const struct vs_index *index, const void *id, size_t id_len)
     return locate(index, id, id_len, &p, &slot);
 }
 
-enum vs_status vs_get_vector(const struct vs_index *index, const void *id, size_t id_len, float *out)
+enum vs_status vs_get_vector(const struct vs_index *index, const void *id, size_t id_len,
+                             float *out)
 {
     struct partition *p;
     uint32_t slot;
@@ -251,7 +259,8 @@ enum vs_status vs_get_vector(const struct vs_index *index, const void *id, size_
     return VS_OK;
 }
 
-enum vs_status vs_get_row(const struct vs_index *index, const void *id, size_t id_len, const void **row)
+enum vs_status vs_get_row(const struct vs_index *index, const void *id, size_t id_len,
+                          const void **row)
 {
     struct partition *p;
     uint32_t slot;
@@ -261,7 +270,8 @@ enum vs_status vs_get_row(const struct vs_index *index, const void *id, size_t i
     return VS_OK;
 }
 
-enum vs_status vs_get_attributes(const struct vs_index *index, const void *id, size_t id_len, const void **data, size_t *len)
+enum vs_status vs_get_attributes(const struct vs_index *index, const void *id, size_t id_len,
+                                 const void **data, size_t *len)
 {
     struct partition *p;
     uint32_t slot;
@@ -271,7 +281,8 @@ enum vs_status vs_get_attributes(const struct vs_index *index, const void *id, s
     return VS_OK;
 }
 
-enum vs_status vs_set_attributes(struct vs_index *index, const void *id, size_t id_len, const void *data, size_t len)
+enum vs_status vs_set_attributes(struct vs_index *index, const void *id, size_t id_len,
+                                 const void *data, size_t len)
 {
     struct partition *p;
     uint32_t slot;
@@ -367,7 +378,8 @@ void vs_index_memory(const struct vs_index *index, struct vs_memory *out)
         out->attributes += m.attributes;
         out->other += m.other;
     }
-    out->other += sizeof(*index) + index->key_len + index->nring * sizeof(*index->ring) + t->n * sizeof(t->part[0]);
-    out->total = out->codes + out->originals + out->links + out->records + out->ids + out->id_map + out->attributes +
-                 out->other;
+    out->other += sizeof(*index) + index->key_len + index->nring * sizeof(*index->ring) +
+                  t->n * sizeof(t->part[0]);
+    out->total = out->codes + out->originals + out->links + out->records + out->ids + out->id_map +
+                 out->attributes + out->other;
 }

@@ -6,8 +6,8 @@
 #include "base/mem.h"
 #include "store/store_int.h"
 
-#define KEY_SEGMENT 64               /* cells of a segment: what one step of a scan returns */
-#define KEY_SEED 0x4B455953ull
+#define KEY_SEGMENT 64 /* cells of a segment: what one step of a scan returns */
+#define KEY_SEED    0x4B455953ull
 
 static struct vs_index *cell_index(uint64_t cell)
 {
@@ -72,15 +72,16 @@ enum vs_status vs_create(struct vs_store *store, unsigned db, const void *key, s
 
 bool vs_remove(struct vs_store *store, unsigned db, const void *key, size_t len)
 {
-    struct vs_index *index = cell_index(htable_remove(store->databases[db], key_hash(key, len), key, len));
+    struct vs_index *index =
+        cell_index(htable_remove(store->databases[db], key_hash(key, len), key, len));
     if (!index)
         return false;
     index_kill(index);
     return true;
 }
 
-enum vs_status vs_rename(struct vs_store *store, unsigned db, const void *from, size_t from_len, const void *to,
-                         size_t to_len)
+enum vs_status vs_rename(struct vs_store *store, unsigned db, const void *from, size_t from_len,
+                         const void *to, size_t to_len)
 {
     struct htable *t = store->databases[db];
     struct vs_index *index = vs_find(store, db, from, from_len);
@@ -95,7 +96,9 @@ enum vs_status vs_rename(struct vs_store *store, unsigned db, const void *from, 
     index->key = key;
     index->key_len = to_len;
     while (!htable_insert(t, key_hash(to, to_len), (uint64_t)(uintptr_t)index))
-        epoch_reclaim(store->epoch, SIZE_MAX); /* the place of the old key was just given back: bounded and small */
+        epoch_reclaim(
+            store->epoch,
+            SIZE_MAX); /* the place of the old key was just given back: bounded and small */
     return VS_OK;
 }
 
@@ -120,7 +123,8 @@ static void scan_cell(void *arg, uint64_t cell)
     e->each(e->arg, cell_index(cell));
 }
 
-uint64_t vs_scan(struct vs_store *store, unsigned db, uint64_t cursor, void (*each)(void *arg, struct vs_index *index), void *arg)
+uint64_t vs_scan(struct vs_store *store, unsigned db, uint64_t cursor,
+                 void (*each)(void *arg, struct vs_index *index), void *arg)
 {
     struct each_key e = {each, arg};
     return htable_scan(store->databases[db], cursor, scan_cell, &e);
@@ -144,7 +148,7 @@ void vs_flush(struct vs_store *store, unsigned db)
         return;
     struct htable *empty = table_new();
     struct flushed *f = mem_zalloc(sizeof(*f));
-    while (!empty) {                 /* a few hundred bytes */
+    while (!empty) { /* a few hundred bytes */
         epoch_reclaim(store->epoch, SIZE_MAX);
         empty = table_new();
     }

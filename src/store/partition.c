@@ -1,14 +1,15 @@
 /* A partition: its graph, its map of ids, and the entries of its stream.
  *
- * An id is stored as its length (one byte; 255 and four more from 255 bytes on) and its bytes; attributes as a length of
- * four bytes and theirs. The map holds slots only: an id is compared where the record keeps it. */
+ * An id is stored as its length (one byte; 255 and four more from 255 bytes on) and its bytes;
+ * attributes as a length of four bytes and theirs. The map holds slots only: an id is compared
+ * where the record keeps it. */
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/store_int.h"
 
-#define ID_SEGMENT 512               /* cells of a segment of the map */
+#define ID_SEGMENT 512 /* cells of a segment of the map */
 
 /* ---- stored forms ---- */
 
@@ -113,8 +114,14 @@ struct partition *partition_new(struct vs_index *index, uint32_t number)
     p->store = index->store;
     p->seed = o->seed;
     p->number = number;
-    struct graph_options go = {.type = o->type, .metric = o->metric, .originals = o->originals, .dim = o->dim, .m = o->m,
-                               .ef_construction = o->ef_construction, .seed = o->seed, .flat = o->structure == VS_FLAT};
+    struct graph_options go = {.type = o->type,
+                               .metric = o->metric,
+                               .originals = o->originals,
+                               .dim = o->dim,
+                               .m = o->m,
+                               .ef_construction = o->ef_construction,
+                               .seed = o->seed,
+                               .flat = o->structure == VS_FLAT};
     struct graph_owner owner = {record_freed, record_moved, p};
     p->graph = graph_new(&index->store->env, &go, &owner);
     p->ids = htable_new(4, ID_SEGMENT, &id_ops, p);
@@ -147,7 +154,8 @@ uint64_t partition_hash(const struct partition *p, const void *id, size_t len)
     return hash_bytes(id, len, p->seed);
 }
 
-bool partition_find(const struct partition *p, uint64_t hash, const void *id, size_t len, uint32_t *slot)
+bool partition_find(const struct partition *p, uint64_t hash, const void *id, size_t len,
+                    uint32_t *slot)
 {
     uint64_t cell = htable_find(p->ids, hash, id, len);
     if (!cell)
@@ -205,7 +213,8 @@ static bool same_vector(const struct partition *p, uint32_t slot, const float *v
     return same;
 }
 
-enum vs_status partition_set_attributes(struct partition *p, uint32_t slot, const void *data, size_t len)
+enum vs_status partition_set_attributes(struct partition *p, uint32_t slot, const void *data,
+                                        size_t len)
 {
     void *extra = NULL, *old = graph_extra(p->graph, slot);
     if (data && !(extra = attributes_new(data, len)))
@@ -231,7 +240,8 @@ enum vs_status partition_set_attributes(struct partition *p, uint32_t slot, cons
 }
 
 /* The attributes that the new record of an element begins with. */
-static bool next_attributes(const struct partition *p, const struct vs_element *e, bool exists, uint32_t slot, void **extra)
+static bool next_attributes(const struct partition *p, const struct vs_element *e, bool exists,
+                            uint32_t slot, void **extra)
 {
     size_t len = e->attributes_len;
     const void *data = e->attributes;
@@ -239,7 +249,7 @@ static bool next_attributes(const struct partition *p, const struct vs_element *
     if (!data && exists)
         data = record_attributes(graph_extra(p->graph, slot), &len);
     else if (data && !len && exists)
-        data = NULL;                 /* the empty string removes them */
+        data = NULL; /* the empty string removes them */
     if (data)
         *extra = attributes_new(data, len);
     return !data || *extra;
@@ -257,7 +267,8 @@ static void count_record(struct partition *p, uint64_t hash, uint32_t slot, bool
     }
 }
 
-static enum vs_status add_record(struct partition *p, const struct vs_element *e, uint64_t hash, bool exists, uint32_t old)
+static enum vs_status add_record(struct partition *p, const struct vs_element *e, uint64_t hash,
+                                 bool exists, uint32_t old)
 {
     void *extra, *id = id_new(e->id, e->id_len);
     uint32_t slot;
@@ -279,7 +290,7 @@ static enum vs_status add_record(struct partition *p, const struct vs_element *e
         count_record(p, hash, old, false);
         graph_kill(p->graph, old, sequence);
     } else if (!htable_insert(p->ids, hash, (uint64_t)slot + 1)) {
-        status = VS_NOMEM;           /* the record dies in the entry that it came with: nobody has seen it */
+        status = VS_NOMEM; /* the record dies in the entry that it came with: nobody has seen it */
         graph_kill(p->graph, slot, sequence);
         p->ids_bytes += mem_size(id);
         p->attributes_bytes += extra ? mem_size(extra) : 0;
@@ -296,7 +307,8 @@ bool partition_full(const struct partition *p)
     return graph_backlog(p->graph) >= backlog_max(p->store) || !graph_room(p->graph);
 }
 
-enum vs_status partition_add(struct partition *p, const struct vs_element *e, enum vs_add_mode mode, struct vs_added *added)
+enum vs_status partition_add(struct partition *p, const struct vs_element *e, enum vs_add_mode mode,
+                             struct vs_added *added)
 {
     uint64_t hash = partition_hash(p, e->id, e->id_len);
     uint32_t old = 0;
@@ -308,7 +320,8 @@ enum vs_status partition_add(struct partition *p, const struct vs_element *e, en
     if (exists && same_vector(p, old, e->vector)) {
         enum vs_status same = VS_OK;
         if (e->attributes)
-            same = partition_set_attributes(p, old, e->attributes_len ? e->attributes : NULL, e->attributes_len);
+            same = partition_set_attributes(p, old, e->attributes_len ? e->attributes : NULL,
+                                            e->attributes_len);
         if (same == VS_OK)
             added->created = false;
         return same;
@@ -345,6 +358,6 @@ void partition_memory(const struct partition *p, const struct graph_info *g, str
     out->id_map = htable_bytes(p->ids);
     out->attributes = p->attributes_bytes + g->bytes.extra;
     out->other = g->other_bytes + sizeof(*p);
-    out->total = out->codes + out->originals + out->links + out->records + out->ids + out->id_map + out->attributes +
-                 out->other;
+    out->total = out->codes + out->originals + out->links + out->records + out->ids + out->id_map +
+                 out->attributes + out->other;
 }

@@ -1,7 +1,9 @@
-/* Searches: what one sees is fixed when it begins (an epoch entered; the view and the sequence number of each partition), then
- * its partitions are searched, by as many workers as are free, and the worker that ends last merges.
+/* Searches: what one sees is fixed when it begins (an epoch entered; the view and the sequence
+ * number of each partition), then its partitions are searched, by as many workers as are free, and
+ * the worker that ends last merges.
  *
- * Results are merged by (distance, partition, place in it): each partition's are in their own order already. */
+ * Results are merged by (distance, partition, place in it): each partition's are in their own order
+ * already. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +11,7 @@
 #include "base/mem.h"
 #include "store/store_int.h"
 
-#define SPARE_MAX 1024               /* searches kept for reuse */
+#define SPARE_MAX 1024 /* searches kept for reuse */
 
 struct part_search {
     struct pool_task task;
@@ -17,7 +19,7 @@ struct part_search {
     const struct graph *graph;
     const struct graph_view *view;
     uint64_t as_of;
-    struct candidate *found;         /* NULL while they stand in the searcher */
+    struct candidate *found; /* NULL while they stand in the searcher */
     size_t nfound;
     struct graph_result result;
     uint64_t measured, expanded;
@@ -25,10 +27,10 @@ struct part_search {
 };
 
 struct vs_search {
-    struct vs_search *next;          /* spare ones */
+    struct vs_search *next; /* spare ones */
     struct vs_store *store;
     struct epoch_reader *reader;
-    struct vs_index_options shape;   /* of the index searched */
+    struct vs_index_options shape; /* of the index searched */
     struct graph_query query;
     float *vector;
     size_t vector_cap;
@@ -146,7 +148,8 @@ static enum vs_status check_query(const struct vs_query *q)
     return q->has_radius && !(q->radius == q->radius) ? VS_INVALID : VS_OK;
 }
 
-static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *index, const struct vs_query *q)
+static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *index,
+                                const struct vs_query *q)
 {
     const struct partition_table *t = index_table(index);
     size_t n = q->partitions ? q->npartitions : t->n, nparts = 0;
@@ -158,7 +161,7 @@ static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *inde
         if (at >= t->n)
             return VS_INVALID;
         if (asked[at / 64] >> (at & 63) & 1)
-            continue;                /* named twice */
+            continue; /* named twice */
         asked[at / 64] |= (uint64_t)1 << (at & 63);
         struct part_search *p = &s->parts[nparts++];
         memset(p, 0, sizeof(*p));
@@ -173,7 +176,8 @@ static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *inde
 }
 
 /* Inside the epoch: takes the query and what it sees. */
-static enum vs_status search_fix(struct vs_search *s, const struct vs_index *index, const struct vs_query *q)
+static enum vs_status search_fix(struct vs_search *s, const struct vs_index *index,
+                                 const struct vs_query *q)
 {
     const struct vs_index_options *o = &index->options;
     enum vs_status status = check_query(q);
@@ -243,7 +247,8 @@ static int compare_merged(const void *x, const void *y)
     return a->place < b->place ? -1 : a->place > b->place;
 }
 
-static struct vs_hit hit_of(const struct vs_search *s, struct part_search *p, const struct candidate *c)
+static struct vs_hit hit_of(const struct vs_search *s, struct part_search *p,
+                            const struct candidate *c)
 {
     return (struct vs_hit){vec_score(s->shape.metric, c->distance), c->distance, c->slot, p};
 }
@@ -266,7 +271,8 @@ static enum vs_status merge(struct vs_search *s, struct vs_hit *hits, size_t max
         total = keep;
     *n = 0;
     for (size_t i = s->offset; i < total && *n < max; i++)
-        hits[(*n)++] = hit_of(s, &s->parts[all[i].part], &s->parts[all[i].part].found[all[i].place]);
+        hits[(*n)++] =
+            hit_of(s, &s->parts[all[i].part], &s->parts[all[i].part].found[all[i].place]);
     mem_free(all);
     return VS_OK;
 }
@@ -288,7 +294,8 @@ static void sum_stats(struct vs_search *s)
 }
 
 /* One partition needs no merging: its candidates are the hits. */
-static size_t take_only(struct vs_search *s, const struct searcher *searcher, struct vs_hit *hits, size_t max)
+static size_t take_only(struct vs_search *s, const struct searcher *searcher, struct vs_hit *hits,
+                        size_t max)
 {
     struct part_search *p = &s->parts[0];
     size_t n = 0;
@@ -311,7 +318,8 @@ static void finish(struct vs_search *s)
 
 static void run_task(struct pool_task *task, unsigned worker)
 {
-    struct part_search *p = (struct part_search *)((char *)task - offsetof(struct part_search, task));
+    struct part_search *p =
+        (struct part_search *)((char *)task - offsetof(struct part_search, task));
     struct vs_search *s = p->search;
     struct searcher *searcher = &s->store->searchers[worker];
     run_part(p, searcher);
@@ -329,7 +337,8 @@ static void run_task(struct pool_task *task, unsigned worker)
     s->done(s, s->arg);
 }
 
-enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *query, struct vs_search **out)
+enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *query,
+                               struct vs_search **out)
 {
     struct vs_search *s = search_new(index->store);
     epoch_enter(s->store->epoch, s->reader);
@@ -342,7 +351,8 @@ enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *qu
     return VS_OK;
 }
 
-void vs_search_submit(struct vs_search *s, void (*done)(struct vs_search *search, void *arg), void *arg)
+void vs_search_submit(struct vs_search *s, void (*done)(struct vs_search *search, void *arg),
+                      void *arg)
 {
     struct vs_store *store = s->store;
     size_t n = s->nparts;
@@ -354,7 +364,8 @@ void vs_search_submit(struct vs_search *s, void (*done)(struct vs_search *search
         return;
     }
     atomic_store_explicit(&s->left, n, memory_order_relaxed);
-    for (size_t i = 0; i < n; i++) {  /* the search may be over, and gone, when the last one is submitted */
+    for (size_t i = 0; i < n;
+         i++) { /* the search may be over, and gone, when the last one is submitted */
         struct pool_task *task = &s->parts[i].task;
         task->run = run_task;
         pool_submit(store->pool, POOL_SEARCH, task);
@@ -418,8 +429,9 @@ const struct vs_search_stats *vs_reader_stats(const struct vs_reader *r)
     return &r->search->stats;
 }
 
-enum vs_status vs_search_now(struct vs_reader *r, struct vs_index *index, const struct vs_query *query, struct vs_hit *hits,
-                             size_t max, size_t *n)
+enum vs_status vs_search_now(struct vs_reader *r, struct vs_index *index,
+                             const struct vs_query *query, struct vs_hit *hits, size_t max,
+                             size_t *n)
 {
     struct vs_search *s = r->search;
     vs_reader_idle(r);

@@ -72,7 +72,8 @@ static void reclaim_partition(struct epoch_item *item, void *arg)
     pool_submit(p->store->pool, POOL_LINK, &p->task);
 }
 
-/* A job that ends makes its partition ready first and is idle after, so they are looked at in the other order. */
+/* A job that ends makes its partition ready first and is idle after, so they are looked at in the
+ * other order. */
 static bool can_end(struct partition *p)
 {
     if (!graph_idle(p->graph))
@@ -205,8 +206,13 @@ enum vs_status vs_open(const struct vs_options *options, struct vs_store **out)
         vs_close(store);
         return VS_NOMEM;
     }
-    store->env = (struct graph_env){.epoch = store->epoch, .pool = store->pool, .searchers = store->searchers,
-                                    .scratch = &store->scratch, .ready = graph_ready, .wake = graph_wake, .arg = store};
+    store->env = (struct graph_env){.epoch = store->epoch,
+                                    .pool = store->pool,
+                                    .searchers = store->searchers,
+                                    .scratch = &store->scratch,
+                                    .ready = graph_ready,
+                                    .wake = graph_wake,
+                                    .arg = store};
     *out = store;
     return VS_OK;
 }

@@ -1,4 +1,5 @@
-/* Checking a store's invariants, for tests: every partition's graph, and that its map of ids and its counters agree with it. */
+/* Checking a store's invariants, for tests: every partition's graph, and that its map of ids and
+ * its counters agree with it. */
 #include "index/graph.h"
 #include "store/store_int.h"
 
@@ -19,7 +20,8 @@ static void check_cell(void *arg, uint64_t cell)
         return;
     }
     const void *id = record_id(user, &len);
-    if (!partition_find(c->part, partition_hash(c->part, id, len), id, len, &found) || found != slot)
+    if (!partition_find(c->part, partition_hash(c->part, id, len), id, len, &found) ||
+        found != slot)
         c->wrong = "an id leads to another's record";
     c->elements++;
     c->attributes += graph_extra(c->part->graph, slot) != NULL;

@@ -1,13 +1,16 @@
 /* Insides of the store, shared by the files of this folder.
  *
- *   vs_store --databases--> htable of keys --> vs_index --table--> partition --> graph (index/graph.h)
- *                                                                     +-> htable of ids: hash -> slot
+ *   vs_store --databases--> htable of keys --> vs_index --table--> partition --> graph
+ * (index/graph.h)
+ *                                                                     +-> htable of ids: hash ->
+ * slot
  *
  * LOCK  store->lock ("store"): the list of partitions whose graphs have news, and the searches kept for reuse. Ranks below
  * the graphs' locks (neither is ever taken inside the other).
  *
- * Removal: what is unlinked (an index, a partition) goes to `dying`; vs_poll waits until its jobs have ended, then for a
- * grace period, then a worker frees it. So removing is constant time on the owner and readers keep what they saw. */
+ * Removal: what is unlinked (an index, a partition) goes to `dying`; vs_poll waits until its jobs
+ * have ended, then for a grace period, then a worker frees it. So removing is constant time on the
+ * owner and readers keep what they saw. */
 #ifndef STORE_STORE_INT_H
 #define STORE_STORE_INT_H
 
