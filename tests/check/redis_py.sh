@@ -1,0 +1,66 @@
+#!/bin/bash
+# redis-py, as Debian ships it, against a real server: connecting, INFO, raw commands, a pipeline, errors, a binary id.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+server=$PWD/${BUILD:-build}/vecstore-server
+case ${BUILD:-build} in /*) server=$BUILD/vecstore-server ;; esac
+python=/usr/bin/python3
+if [ ! -x "$server" ] || ! "$python" -c 'import redis' 2>/dev/null; then
+    echo "no server built, or no python3-redis: skipped"
+    exit 0
+fi
+dir=$(mktemp -d "${TMPDIR:-/tmp}/vecstore-py-XXXXXX")
+pid=
+finish() {
+    if [ -n "$pid" ]; then
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    fi
+    rm -rf "$dir"
+}
+trap finish EXIT
+"$server" --port 0 --unixsocket "$dir/s" --dir "$dir" > "$dir/log" 2>&1 &
+pid=$!
+"$python" - "$dir/s" <<'PY'
+import struct, sys, time
+import redis
+
+def vector(*x):
+    return struct.pack('<%df' % len(x), *x)
+
+r = redis.Redis(unix_socket_path=sys.argv[1])
+deadline = time.monotonic() + 20
+while True:                                 # until the server answers
+    try:
+        assert r.ping()
+        break
+    except redis.ConnectionError:
+        assert time.monotonic() < deadline, 'the server does not answer'
+
+assert r.info('server')['redis_version'] == '7.2.4'
+assert r.execute_command('VPARTITION', 'CREATE', 'py', 'DIM', 3, 'METRIC', 'L2') in (b'OK', 'OK')
+odd = b'\x00K\r\nEF\xff'
+assert r.execute_command('VADD', 'py', 'FP32', vector(1, 0, 0), odd, 'SETATTR', '{"n":1}') == 1
+with r.pipeline(transaction=False) as p:
+    for i in range(100):
+        p.execute_command('VADD', 'py', 'FP32', vector(0, i, 0), 'e%d' % i)
+    p.execute_command('VSEARCH', 'py', 'FP32', vector(0, 41.9, 0), 'K', 2)
+    p.execute_command('VDEL', 'py', 'e42')
+    p.execute_command('VSEARCH', 'py', 'FP32', vector(0, 41.9, 0), 'K', 2, 'WITHSCORES')
+    replies = p.execute()
+assert replies[:100] == [1] * 100
+assert replies[100] == [b'e42', b'e41'], replies[100]
+assert replies[101] == 1
+assert replies[102][::2] == [b'e41', b'e43'], replies[102]
+assert abs(float(replies[102][1]) - 0.9) < 1e-5
+assert r.execute_command('VSEARCH', 'py', 'ELE', odd, 'K', 1) == [odd]
+assert r.execute_command('VGETATTR', 'py', odd) == b'{"n":1}'
+assert r.execute_command('VCARD', 'py') == 100
+try:
+    r.execute_command('VADD', 'py', 'FP32', vector(1, 2), 'x')
+    raise AssertionError('a wrong dimension was taken')
+except redis.ResponseError as e:
+    assert 'dimension mismatch - got 2 but set has 3' in str(e), e
+assert r.type('py') == b'vectorset' and r.delete('py') == 1 and r.dbsize() == 0
+assert [k for k in r.scan_iter('*')] == []
+PY
