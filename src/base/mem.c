@@ -264,3 +264,18 @@ void mem_stats_read(struct mem_stats *out)
         ;
     out->peak = out->used > top ? out->used : top;
 }
+
+bool mem_try_grow(void *array, size_t *cap, size_t want, size_t size)
+{
+    size_t bytes;
+    void *old, *p;
+    if (want <= *cap)
+        return true;
+    memcpy(&old, array, sizeof(old));
+    p = mem_mul(want, size, &bytes) ? mem_try_realloc(old, bytes) : NULL;
+    if (!p)
+        return false;
+    memcpy(array, &p, sizeof(p));
+    *cap = want;
+    return true;
+}

@@ -18,6 +18,10 @@ char *mem_strndup(const char *text, size_t len); /* NUL-terminated copy */
 void *mem_try_alloc(size_t size);
 void *mem_try_zalloc(size_t size);
 void *mem_try_realloc(void *ptr, size_t size);
+/* Makes room for `want` entries of `size` bytes in a heap array that has room for *cap; what it holds
+ * stays. False, and nothing changed, when memory is exhausted. `array` is the address of the
+ * pointer. */
+bool mem_try_grow(void *array, size_t *cap, size_t want, size_t size);
 void *mem_aligned(size_t alignment, size_t size); /* zeroed, aborts on exhaustion; freed by mem_free */
 void mem_free(void *ptr);                     /* NULL is fine */
 size_t mem_size(const void *ptr);             /* usable bytes of a block; an estimate without jemalloc */

@@ -284,7 +284,6 @@ struct link_job {
     _Atomic uint32_t done;           /* units ended in this phase */
     _Atomic uint32_t tasks_active;
     enum job_phase phase;
-    bool finished;
     struct epoch_reader *reader;
     struct graph_view *view;
     struct batch *batch;

@@ -22,16 +22,15 @@
 
 /* ---- what workers gather ---- */
 
-static bool grow_list(void **array, size_t *cap, size_t want, size_t size)
+static void grow_list(void **array, size_t *cap, size_t want, size_t size)
 {
     if (want <= *cap)
-        return true;
+        return;
     size_t n = *cap ? *cap : 256;
     while (n < want)
         n *= 2;
     *array = mem_realloc(*array, n * size);
     *cap = n;
-    return true;
 }
 
 void job_edge(struct job_worker *w, const struct edge *e)
@@ -317,13 +316,11 @@ static void advance(struct link_job *job)
         case PHASE_COPY:
         case PHASE_RELINK:
             epoch_exit(job->reader);
-            job->finished = true;
             return;
         case PHASE_END:
             job->batch = next_batch(job->g);
             if (!job->batch) {
-                job->finished = true;
-                return;
+                    return;
             }
             units = begin_batch(job);
             break;

@@ -35,21 +35,6 @@ void searcher_release(struct searcher *s)
     searcher_init(s);
 }
 
-static bool grow(void **array, size_t *cap, size_t want, size_t size)
-{
-    if (want <= *cap)
-        return true;
-    size_t bytes;
-    if (!mem_mul(want, size, &bytes))
-        return false;
-    void *p = mem_try_realloc(*array, bytes);
-    if (!p)
-        return false;
-    *array = p;
-    *cap = want;
-    return true;
-}
-
 static bool reserve_visited(struct searcher *s, uint32_t slots)
 {
     if (slots <= s->visited_slots)
@@ -100,19 +85,19 @@ bool searcher_reserve(struct searcher *s, const struct columns_shape *shape, uin
         rows = 264;
     if (rows > cap) {
         size_t c1 = cap, c2 = cap, c3 = cap;
-        if (!grow((void **)&s->rows, &c1, rows, sizeof(*s->rows)) ||
-            !grow((void **)&s->slots, &c2, rows, sizeof(*s->slots)) ||
-            !grow((void **)&s->distances, &c3, rows, sizeof(*s->distances)))
+        if (!mem_try_grow(&s->rows, &c1, rows, sizeof(*s->rows)) ||
+            !mem_try_grow(&s->slots, &c2, rows, sizeof(*s->slots)) ||
+            !mem_try_grow(&s->distances, &c3, rows, sizeof(*s->distances)))
             return false;
         s->rows_cap = rows;
     }
     return reserve_visited(s, slots) && reserve_queries(s, shape) &&
-           grow((void **)&s->beam, &s->beam_cap, beam + 1, sizeof(*s->beam));
+           mem_try_grow(&s->beam, &s->beam_cap, beam + 1, sizeof(*s->beam));
 }
 
 bool searcher_reserve_top(struct searcher *s, size_t n)
 {
-    return grow((void **)&s->top, &s->top_cap, n, sizeof(*s->top));
+    return mem_try_grow(&s->top, &s->top_cap, n, sizeof(*s->top));
 }
 
 void searcher_trim(struct searcher *s)

@@ -49,19 +49,6 @@ struct vs_search {
 
 /* ---- making and fixing ---- */
 
-static bool ensure(void **array, size_t *cap, size_t want, size_t size)
-{
-    if (want <= *cap)
-        return true;
-    size_t bytes;
-    void *p = mem_mul(want, size, &bytes) ? mem_try_realloc(*array, bytes) : NULL;
-    if (!p)
-        return false;
-    *array = p;
-    *cap = want;
-    return true;
-}
-
 static struct vs_search *search_new(struct vs_store *store)
 {
     pthread_mutex_lock(&store->lock);
@@ -154,7 +141,7 @@ static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *inde
     const struct partition_table *t = index_table(index);
     size_t n = q->partitions ? q->npartitions : t->n, nparts = 0;
     uint64_t asked[VS_PARTITIONS_MAX / 64] = {0};
-    if (!ensure((void **)&s->parts, &s->parts_cap, n < t->n ? n : t->n, sizeof(*s->parts)))
+    if (!mem_try_grow(&s->parts, &s->parts_cap, n < t->n ? n : t->n, sizeof(*s->parts)))
         return VS_NOMEM;
     for (size_t i = 0; i < n; i++) {
         size_t at = q->partitions ? q->partitions[i] : i;
@@ -185,7 +172,7 @@ static enum vs_status search_fix(struct vs_search *s, const struct vs_index *ind
         return status;
     memset(&s->stats, 0, sizeof(s->stats));
     s->began_ns = clock_mono_ns();
-    if (!ensure((void **)&s->vector, &s->vector_cap, o->dim, sizeof(float)))
+    if (!mem_try_grow(&s->vector, &s->vector_cap, o->dim, sizeof(float)))
         return VS_NOMEM;
     memcpy(s->vector, q->vector, o->dim * sizeof(float));
     s->shape = *o;
@@ -309,7 +296,7 @@ static void finish(struct vs_search *s)
     size_t total = 0;
     for (size_t i = 0; i < s->nparts; i++)
         total += s->parts[i].nfound;
-    if (!ensure((void **)&s->hits, &s->hits_cap, total + 1, sizeof(*s->hits)) ||
+    if (!mem_try_grow(&s->hits, &s->hits_cap, total + 1, sizeof(*s->hits)) ||
         merge(s, s->hits, total, &s->nhits) != VS_OK) {
         s->nhits = 0;
         s->stats.partial = true;
@@ -324,7 +311,7 @@ static void run_task(struct pool_task *task, unsigned worker)
     struct searcher *searcher = &s->store->searchers[worker];
     run_part(p, searcher);
     bool only = s->nparts == 1;
-    if (only && ensure((void **)&s->hits, &s->hits_cap, p->nfound + 1, sizeof(*s->hits)))
+    if (only && mem_try_grow(&s->hits, &s->hits_cap, p->nfound + 1, sizeof(*s->hits)))
         s->nhits = take_only(s, searcher, s->hits, p->nfound);
     else
         keep_found(p, searcher);
