@@ -319,9 +319,8 @@ static void advance(struct link_job *job)
             return;
         case PHASE_END:
             job->batch = next_batch(job->g);
-            if (!job->batch) {
-                    return;
-            }
+            if (!job->batch)
+                return;
             units = begin_batch(job);
             break;
         }
