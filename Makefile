@@ -35,7 +35,7 @@ MAKEFLAGS += --no-print-directory
 # From the top down: the order of linking.
 LAYERS := gateway cluster repl server cmd config net persist store index resp vec base
 # What the embedded engine consists of.
-ENGINE_LAYERS := persist store index vec base
+ENGINE_LAYERS := persist store index resp vec base
 
 layer_src = $(sort $(wildcard src/$(1)/*.c))
 layer_obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(call layer_src,$(1)))
@@ -97,9 +97,9 @@ $(BUILD)/.deps-bench: deps/install.sh
 	@mkdir -p $(@D)
 	@deps/install.sh bench && touch $@
 
-ENGINE_LIBS := $(if $(SAN),,$(LIBS_jemalloc)) $(LIBS_libzstd) $(LIBS_libxxhash) -lm -lpthread
+ENGINE_LIBS := $(if $(SAN),,$(LIBS_jemalloc)) $(LIBS_libzstd) $(LIBS_libxxhash) $(LIBS_jansson) -lm -lpthread
 EVENT_LIBS  := $(LIBS_libevent_core) $(LIBS_libevent_extra) $(LIBS_libevent_pthreads)
-SERVER_LIBS := $(EVENT_LIBS) $(LIBS_libsystemd) $(LIBS_jansson) $(ENGINE_LIBS)
+SERVER_LIBS := $(EVENT_LIBS) $(LIBS_libsystemd) $(ENGINE_LIBS)
 LINK_FLAGS   = $(SAN_FLAGS) -Wl,--as-needed $(LDFLAGS)
 
 # ---- objects ---------------------------------------------------------------------------------------------------------
@@ -154,8 +154,13 @@ ifneq ($(BENCH_SRC),)
 PROGRAMS += $(BUILD)/vecstore-benchmark
 endif
 UTILS := $(patsubst utils/%.c,$(BUILD)/utils/%,$(wildcard utils/*.c))
+# vecstore-check-aof, vecstore-check-rdb
+CHECKERS := $(patsubst utils/check_%.c,$(BUILD)/vecstore-check-%,$(wildcard utils/check_*.c))
 
-all: $(PROGRAMS) $(UTILS)
+all: $(PROGRAMS) $(UTILS) $(CHECKERS)
+
+$(BUILD)/vecstore-check-%: $(BUILD)/utils/check_%
+	$(Q)cp $< $@
 
 $(BUILD)/vecstore-server: $(BUILD)/obj/src/main.o $(LAYER_LIBS)
 	$(call say,LINK,$@)
@@ -182,8 +187,8 @@ $(BUILD)/utils/%: $(BUILD)/obj/utils/%.o $(LAYER_LIBS)
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
 # tests/lib/*.c serves every test program, tests/integration/lib/*.c those that start servers.
-TEST_KINDS := unit recall model integration
-tests_of = $(sort $(wildcard tests/$(1)/test_*.c))
+TEST_KINDS := unit recall model integration drills
+tests_of = $(sort $(wildcard tests/$(1)/test_*.c tests/$(1)/drill_*.c))
 programs_of = $(patsubst tests/%.c,$(BUILD)/tests/%,$(call tests_of,$(1)))
 TEST_PROGRAMS := $(foreach k,$(TEST_KINDS),$(call programs_of,$(k)))
 TEST_LIB_OBJ   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c))
@@ -199,7 +204,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_LIB_OBJ) $(BENCH_LIB) $(LAYER_LI
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(TEST_LIBS) $(LIBS_hiredis) $(SERVER_LIBS)
 
-$(call programs_of,integration): \
+$(call programs_of,integration) $(call programs_of,drills): \
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SERVER_LIB_OBJ) $(TEST_LIB_OBJ) $(LAYER_LIBS)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
@@ -207,14 +212,19 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SERVER_LIB_OBJ) $(TEST_LIB_OBJ) $(LAY
 
 test-programs: all $(TEST_PROGRAMS)
 
-# What the sanitizer phases of tests/run.sh build: the server, the benchmark and the programs named in PROGRAMS_WANTED.
-programs-wanted: $(filter %/vecstore-server %/vecstore-benchmark,$(PROGRAMS)) $(addprefix $(BUILD)/tests/,$(PROGRAMS_WANTED))
+# What the sanitizer phases of tests/run.sh build: the server, the tools and the programs named in PROGRAMS_WANTED.
+programs-wanted: $(filter %/vecstore-server %/vecstore-benchmark,$(PROGRAMS)) $(CHECKERS) $(addprefix $(BUILD)/tests/,$(PROGRAMS_WANTED))
 
 # make test              everything
 # make test TESTS=name   the programs whose name contains `name`, without sanitizers, checks and fuzzing
 TESTS_WANTED = $(foreach p,$(TEST_PROGRAMS),$(if $(findstring $(TESTS),$(p:$(BUILD)/tests/%=%)),$(p)))
-test: $(if $(TESTS),$(TESTS_WANTED) $(if $(findstring /integration/,$(TESTS_WANTED)),$(filter %/vecstore-server,$(PROGRAMS))),test-programs)
+test: $(if $(TESTS),$(TESTS_WANTED) $(if $(findstring /integration/,$(TESTS_WANTED))$(findstring /drills/,$(TESTS_WANTED)),$(filter %/vecstore-server,$(PROGRAMS)) $(CHECKERS)),test-programs)
 	@BUILD='$(BUILD)' TESTS='$(TESTS)' TEST_TIMEOUT='$(TEST_TIMEOUT)' MAKE='$(MAKE)' tests/run.sh
+
+# The drills of durability at their full counts: half an hour. `make test` runs them with small ones.
+DRILL_TIMEOUT ?= 14400
+drills: $(call programs_of,drills) $(filter %/vecstore-server,$(PROGRAMS))
+	@BUILD='$(BUILD)' TESTS='drills/$(DRILL)' TEST_TIMEOUT='$(DRILL_TIMEOUT)' VECSTORE_DRILL=full MAKE='$(MAKE)' tests/run.sh
 
 # ---- other builds ----------------------------------------------------------------------------------------------------
 
@@ -236,10 +246,12 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ_SRC))
 FUZZ_BUILD := BUILD=$(BUILD)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined OPT=-O1
 
+FUZZ_LIB_OBJ := $(patsubst %,$(BUILD)/obj/tests/lib/%.o,journal_rig run)
+
 # libFuzzer calls a function that no header declares.
 $(BUILD)/obj/tests/fuzz/%.o: PRIVATE_DEFS = -Itests -Iutils -Wno-missing-prototypes
 $(FUZZ_PROGRAMS:$(BUILD)/%=$(BUILD)/obj/%.o): | $(BUILD)/.deps-tests
-$(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BENCH_LIB) $(LAYER_LIBS)
+$(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(FUZZ_LIB_OBJ) $(BENCH_LIB) $(LAYER_LIBS)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -fsanitize=fuzzer,address,undefined -Wl,--as-needed $(LDFLAGS) -o $@ $^ $(LIBS_hiredis) $(SERVER_LIBS)
@@ -296,7 +308,7 @@ INSTALL_CONF = $(DESTDIR)$(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc/vecstore
 PUBLIC_HEADERS = $(patsubst src/%,%,$(filter src/%.h,$(shell $(CC) -Isrc -MM -x c src/vecstore.h)))
 install: all
 	install -d $(INSTALL_BIN) $(INSTALL_LIB)/systemd/system $(INSTALL_LIB)/pkgconfig $(INSTALL_INC) $(INSTALL_CONF)
-	install -m 755 $(BUILD)/vecstore-server $(BUILD)/vecstore-benchmark $(INSTALL_BIN)
+	install -m 755 $(BUILD)/vecstore-server $(BUILD)/vecstore-benchmark $(CHECKERS) $(INSTALL_BIN)
 	install -m 644 $(BUILD)/libvecstore.a $(INSTALL_LIB)
 	for h in $(PUBLIC_HEADERS); do install -D -m 644 src/$$h $(INSTALL_INC)/$$h || exit 1; done
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@LIBS@|$(strip $(ENGINE_LIBS))|g' utils/vecstore.pc.in \
@@ -316,6 +328,7 @@ help:
 	@echo 'make run             build, then start the server on port 6379 (ARGS="--port 7000" for more)'
 	@echo 'make test            all tests, sanitizer runs, checks and short fuzzing'
 	@echo 'make test TESTS=x    only the test programs whose name contains x'
+	@echo 'make drills          the drills of durability at full count (DRILL=drill_kill for one)'
 	@echo 'make bench           compare with hnswlib and faiss, and write the table of the README'
 	@echo 'make debug           unoptimised build in $(BUILD)/debug'
 	@echo 'make asan            AddressSanitizer and UBSan build in $(BUILD)/asan'

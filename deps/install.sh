@@ -56,6 +56,7 @@ need_tests() {
     need_build
     need libcmocka-dev have_pkgconfig cmocka
     need redis-tools have_command redis-cli
+    need redis-sentinel have_command redis-sentinel
     need clang have_command clang
     have_fuzzer || missing+=("$(fuzzer_package)")
     need python3-redis have_python_redis redis

@@ -3,14 +3,14 @@
 # tests/check, a short fuzzing. One line a program; its output only when it failed. The last line: `N passed, N failed`.
 #
 # Environment: BUILD (build), TESTS (only programs whose name contains it, and nothing else), TEST_TIMEOUT (seconds a
-# program, 120), FUZZ_TIME (seconds a fuzz target, 10), MAKE, CI_SKIP_SANITIZERS=1 (programs, checks and fuzzing alone).
+# program, 120), VECSTORE_DRILL=full (drills at full count, with what they print), FUZZ_TIME (seconds a fuzz target, 6), MAKE, CI_SKIP_SANITIZERS=1 (programs, checks and fuzzing alone).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 build=${BUILD:-build}
 wanted=${TESTS:-}
 limit=${TEST_TIMEOUT:-120}
-fuzz_time=${FUZZ_TIME:-10}
+fuzz_time=${FUZZ_TIME:-6}
 make="${MAKE:-make} --no-print-directory"
 # Without a jobserver of the make that called, use all cores.
 [[ ${MAKEFLAGS:-} == *jobserver* ]] || make="$make -j$(nproc)"
@@ -43,6 +43,11 @@ counted() {
     ok=$(grep -c '^\[       OK \] ' "$output")
     bad=$(grep -cE '^\[  FAILED  \] [^0-9]|^\[  ERROR   \] [^-]' "$output")
     ran=$(sed -n 's/^\[==========\] .*Running \([0-9]*\) test.*/\1/p' "$output" | awk '{n += $1} END {print n + 0}')
+    # A drill may be a plain program, which counts as one test.
+    if [[ $name == *drills/* ]] && ! grep -q '^\[==========\]' "$output"; then
+        ran=1
+        [ "$status" != 0 ] || ok=1
+    fi
     # cmocka lists failed tests again at the end.
     if grep -q 'FAILED TEST(S)' "$output"; then
         bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST(S).*/\1/p' "$output" | awk '{n += $1} END {print n + 0}')
@@ -69,47 +74,94 @@ counted() {
     tail -n 120 "$output" | sed 's/^/    | /'
 }
 
-# one NAME COMMAND...: a check that passes or fails as a whole.
-one() {
-    local name=$1 output=$scratch/output status began
+# timed FILE COMMAND...: its output goes to FILE, its exit status and milliseconds to FILE.end.
+timed() {
+    local file=$1 began status
     shift
     began=$(now_ms)
-    timeout -k 5 "$limit" "$@" >"$output" 2>&1 </dev/null
-    status=$?
-    if [ $status -eq 0 ]; then
-        passed=$((passed + 1))
-        line ok "$name" 1 $(($(now_ms) - began))
-    else
-        failed=$((failed + 1))
-        failures+=("$name")
-        line FAILED "$name" 1 $(($(now_ms) - began))
-        tail -n 120 "$output" | sed 's/^/    | /'
-    fi
+    # The braces keep the shell's own word about a crash out of the way.
+    {
+        timeout -k 5 "$limit" "$@" >"$file" 2>&1 </dev/null
+        status=$?
+    } 2>/dev/null
+    echo "$status $(($(now_ms) - began))" >"$file.end"
+}
+
+# side_by_side RUN REPORT NAME...: RUN NAME FILE for each, `at_once` of them at a time, which leaves FILE and FILE.end as timed
+# does; then REPORT NAME FILE STATUS MILLISECONDS, in the order of the names.
+at_once=1
+side_by_side() {
+    local run=$1 report=$2 status ms started=0 reported=0 output
+    shift 2
+    local names=("$@")
+    while [ $reported -lt $# ]; do
+        while [ $started -lt $# ] && [ "$(jobs -pr | wc -l)" -lt $at_once ]; do
+            "$run" "${names[$started]}" "$scratch/output-$started" &
+            started=$((started + 1))
+        done
+        output=$scratch/output-$reported
+        if [ ! -s "$output.end" ]; then
+            wait -n 2>/dev/null
+            continue
+        fi
+        read -r status ms <"$output.end"
+        "$report" "${names[$reported]}" "$output" "$status" "$ms"
+        rm -f "$output" "$output.end"
+        reported=$((reported + 1))
+    done
 }
 
 # programs BUILD LABEL NAME...: runs programs (named kind/test_x) of a build.
 programs() {
-    local wrap=()
-    # ThreadSanitizer's memory layout does not stand the address randomisation of some kernels.
-    [[ $2 != tsan* ]] || ! setarch -R true 2>/dev/null || wrap=(setarch -R)
-    local dir=$1 label=$2 name output=$scratch/output status began
+    local dir=$1 label=$2
     shift 2
-    for name in "$@"; do
-        began=$(now_ms)
-        # The braces keep the shell's own word about a crash out of the way.
-        {
-            VECSTORE_SERVER=$dir/vecstore-server timeout -k 5 "$limit" "${wrap[@]}" "$dir/tests/$name" >"$output" 2>&1 </dev/null
-            status=$?
-        } 2>/dev/null
-        counted "$label$name" "$output" $status $(($(now_ms) - began))
-    done
+    side_by_side run_program report_program "$@"
 }
 
-# names KIND...: the test programs of these kinds, as kind/test_x.
+run_program() {
+    local wrap=()
+    # ThreadSanitizer's memory layout does not stand the address randomisation of some kernels.
+    [[ $dir != */tsan ]] || ! setarch -R true 2>/dev/null || wrap=(setarch -R)
+    VECSTORE_SERVER=$dir/vecstore-server timed "$2" "${wrap[@]}" "$dir/tests/$1"
+}
+
+report_program() {
+    counted "$label$1" "$2" "$3" "$4"
+    # What a drill at full count has to say.
+    [ "${VECSTORE_DRILL:-}" != full ] || grep -v '^\[' "$2" | sed 's/^/    /'
+}
+
+# A check passes or fails as a whole.
+report_check() { # report_check NAME FILE STATUS MILLISECONDS
+    if [ "$3" = 0 ]; then
+        passed=$((passed + 1))
+        line ok "$1" 1 "$4"
+    else
+        failed=$((failed + 1))
+        failures+=("$1")
+        line FAILED "$1" 1 "$4"
+        tail -n 120 "$2" | sed 's/^/    | /'
+    fi
+}
+
+# one NAME COMMAND...: one check.
+one() {
+    local name=$1 status ms
+    shift
+    timed "$scratch/output" "$@"
+    read -r status ms <"$scratch/output.end"
+    report_check "$name" "$scratch/output" "$status" "$ms"
+}
+
+run_script() { BUILD=$build timed "$2" "tests/$1.sh"; }
+
+run_fuzz() { BUILD=$build FUZZ=${1#fuzz/} FUZZ_SECONDS=$fuzz_time timed "$2" tests/fuzz.sh; }
+
+# names KIND...: the test programs of these kinds, as kind/test_x (drills/drill_x).
 names() {
     local kind file
     for kind in "$@"; do
-        for file in tests/"$kind"/test_*.c; do
+        for file in tests/"$kind"/test_*.c tests/"$kind"/drill_*.c; do
             [ -e "$file" ] || continue
             file=${file#tests/}
             echo "${file%.c}"
@@ -126,7 +178,7 @@ finish() {
     exit
 }
 
-mapfile -t everything < <(names unit recall model integration)
+mapfile -t everything < <(names unit recall model integration drills)
 if [ -n "$wanted" ]; then
     mapfile -t everything < <(printf '%s\n' "${everything[@]}" | grep -F -- "$wanted")
     if [ ${#everything[@]} -eq 0 ]; then
@@ -136,10 +188,18 @@ if [ -n "$wanted" ]; then
     fi
 fi
 
-programs "$build" "" "${everything[@]}"
+# Drills at full count measure times.
+two=2
+[ "${VECSTORE_DRILL:-}" != full ] || two=1
+at_once=$two programs "$build" "" "${everything[@]}"
 [ -z "$wanted" ] || finish
 
-# The sanitizer phases run the same programs, asked to be quick; a source with the marker `tsan: skip` stays out of the second.
+# Servers once more, this time with a journal: replies then go another way.
+mapfile -t served < <(names integration)
+VECSTORE_TEST_JOURNAL=always at_once=2 programs "$build" "journal " "${served[@]}"
+
+# The sanitizer phases run the same programs, asked to be quick; a source with the marker `asan: skip` stays out of
+# the first, with `tsan: skip` out of the second.
 sanitized() { # sanitized NAME FLAGS PROGRAMS...
     local san=$1 flags=$2 output=$scratch/output-make
     shift 2
@@ -152,12 +212,16 @@ sanitized() { # sanitized NAME FLAGS PROGRAMS...
         tail -n 60 "$output" | sed 's/^/    | /'
         return
     fi
-    VECSTORE_TEST_QUICK=1 programs "$build/$san" "$san " "$@"
+    limit=$((2 * limit)) at_once=2 VECSTORE_TEST_QUICK=1 programs "$build/$san" "$san " "$@"
 }
 
 if [ -z "${CI_SKIP_SANITIZERS:-}" ]; then
-    mapfile -t all < <(names unit model integration)
-    sanitized asan SAN=address,undefined "${all[@]}"
+    mapfile -t all < <(names unit model integration drills)
+    addressed=()
+    for name in "${all[@]}"; do
+        grep -q 'asan: skip' "tests/$name.c" || addressed+=("$name")
+    done
+    sanitized asan SAN=address,undefined "${addressed[@]}"
     threaded=()
     for name in "${all[@]}"; do
         grep -q 'tsan: skip' "tests/$name.c" || threaded+=("$name")
@@ -166,16 +230,16 @@ if [ -z "${CI_SKIP_SANITIZERS:-}" ]; then
 fi
 
 one "layers link" $make BUILD="$build" check-links
-for script in tests/check/*.sh; do
-    [ ! -e "$script" ] || BUILD=$build one "check/$(basename "$script" .sh)" "$script"
-done
+mapfile -t scripts < <(for script in tests/check/*.sh; do echo "check/$(basename "$script" .sh)"; done)
+at_once=2 side_by_side run_script report_check "${scripts[@]}"
 
 if compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
     limit=600 one "fuzz build" $make BUILD="$build" fuzz-build
+    targets=()
     for source in tests/fuzz/fuzz_*.c; do
-        name=$(basename "$source" .c)
-        [ ! -x "$build/fuzz/tests/fuzz/$name" ] ||
-            BUILD=$build FUZZ=$name FUZZ_SECONDS=$fuzz_time limit=$((fuzz_time + 60)) one "fuzz/$name" tests/fuzz.sh
+        name=fuzz/$(basename "$source" .c)
+        [ ! -x "$build/fuzz/tests/$name" ] || targets+=("$name")
     done
+    limit=$((fuzz_time + 60)) at_once=2 side_by_side run_fuzz report_check "${targets[@]}"
 fi
 finish

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "cmd/command.h"
+#include "repl/repl.h"
 #include "server/server.h"
 
 static const struct {
@@ -29,6 +30,7 @@ static const struct {
     { ACL_BLOCKING, "@blocking" },
 }, groups[] = {
     { 0, "vector_set" }, { 0, "generic" }, { 0, "connection" }, { 0, "server" },
+    { 0, "pubsub" }, { 0, "transactions" },
 };
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -229,8 +231,15 @@ int main(int argc, char **argv)
     cmd_register(t, cmd_vector_specs);
     cmd_register(t, cmd_partition_specs);
     cmd_register(t, cmd_keyspace_specs);
+    cmd_register(t, cmd_dump_specs);
+    cmd_register(t, cmd_expire_specs);
+    cmd_register(t, cmd_vexpire_specs);
     cmd_register(t, server_connection_specs);
     cmd_register(t, server_admin_specs);
+    cmd_register(t, server_persist_specs);
+    cmd_register(t, server_pubsub_specs);
+    cmd_register(t, server_multi_specs);
+    cmd_register(t, repl_specs);
     struct buf b = { 0 };
     int failed = list(argv[1], &b, t);
     for (size_t i = 0; i < cmd_count(t); i++)

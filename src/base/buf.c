@@ -22,7 +22,8 @@ void buf_reset(struct buf *b)
     b->len = 0;
 }
 
-char *buf_try_reserve(struct buf *b, size_t more)
+/* Room for `more` bytes, from one of the two doors to the heap. */
+static char *reserve(struct buf *b, size_t more, void *(*grow)(void *ptr, size_t size))
 {
     size_t need;
     if (!mem_add(b->len, more, &need))
@@ -32,7 +33,7 @@ char *buf_try_reserve(struct buf *b, size_t more)
         /* Doubling keeps appending linear; near the end of the address space the exact size must do. */
         while (cap < need)
             cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-        char *data = mem_try_realloc(b->data, cap);
+        char *data = grow(b->data, cap);
         if (!data)
             return NULL;
         b->data = data;
@@ -41,14 +42,30 @@ char *buf_try_reserve(struct buf *b, size_t more)
     return b->data + b->len;
 }
 
+char *buf_try_reserve(struct buf *b, size_t more)
+{
+    return reserve(b, more, mem_try_realloc);
+}
+
 char *buf_reserve(struct buf *b, size_t more)
 {
-    char *at = buf_try_reserve(b, more);
+    char *at = reserve(b, more, mem_realloc); /* which aborts by itself */
     if (!at) {
         fprintf(stderr, "vecstore: no memory for a buffer of %zu + %zu bytes\n", b->len, more);
         abort();
     }
     return at;
+}
+
+bool buf_try_append(struct buf *b, const void *data, size_t len)
+{
+    char *at = buf_try_reserve(b, len);
+    if (!at)
+        return false;
+    if (len)
+        memcpy(at, data, len);
+    b->len += len;
+    return true;
 }
 
 void buf_append(struct buf *b, const void *data, size_t len)

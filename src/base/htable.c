@@ -302,6 +302,93 @@ static void settle(struct htable *t, uint64_t hash, struct segment *s)
         resize(t, hash, s, smaller > least ? smaller : least);
 }
 
+/* ---- building ---- */
+
+struct sorted {
+    uint64_t hash, cell;
+};
+
+/* How many bits of the hash segments share, so that the average one is three quarters full. */
+static unsigned build_depth(const struct htable *t, size_t n)
+{
+    unsigned depth = 0;
+    if (n <= most(t->large))
+        return 0;
+    while (depth < DEPTH_MAX && (n >> depth) > t->large / 4 * 3)
+        depth++;
+    return depth;
+}
+
+static bool build_directory(struct htable *t, unsigned depth)
+{
+    size_t places = (size_t)1 << depth;
+    struct segment **dir = mem_try_zalloc(places * sizeof(*dir));
+    if (!dir)
+        return false;
+    account(t, t->dir[0], -1);
+    mem_free(t->dir[0]);
+    mem_free(t->dir);
+    t->bytes += (places - 1) * sizeof(*dir);
+    t->dir = dir;
+    t->depth = depth;
+    return true;
+}
+
+/* The segment of one place of the directory. */
+static bool build_segment(struct htable *t, size_t place, const struct sorted *all, size_t n)
+{
+    uint32_t cells = t->depth ? t->normal : FIRST_CELLS;
+    while (n >= most(cells) && cells < t->normal)
+        cells = cells * 2 < t->normal ? cells * 2 : t->normal;
+    if (n >= most(cells))
+        cells = cells_for(t, (uint32_t)n);
+    struct segment *s = segment_new(t, cells, t->depth);
+    if (!s)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        put(t, s, all[i].hash, all[i].cell);
+    t->dir[place] = s;
+    t->count += n;
+    account(t, s, 1);
+    return true;
+}
+
+/* A table that was not finished: nothing but the directory is left to free. */
+static void build_undo(struct htable *t, size_t place)
+{
+    while (place > 0)
+        mem_free(t->dir[--place]);
+    t->freed = (size_t)1 << t->depth;
+}
+
+bool htable_build(struct htable *t, size_t n, void (*next)(void *arg, uint64_t *hash, uint64_t *cell), void *arg)
+{
+    assert(t->count == 0 && t->depth == 0);
+    struct sorted *some = NULL;
+    size_t cap = 0, held = 0, place = 0;
+    uint64_t before = 0;
+    bool ok = n <= UINT32_MAX / 4 && build_directory(t, build_depth(t, n));
+    if (!ok)
+        return false;
+    for (size_t i = 0; i < n && ok; i++) {
+        struct sorted one;
+        next(arg, &one.hash, &one.cell);
+        ok = one.hash >= before && one.cell != 0;
+        before = one.hash;
+        for (; ok && place < place_of(t, one.hash); place++, held = 0)
+            ok = build_segment(t, place, some, held);
+        ok = ok && (held < cap || mem_try_grow(&some, &cap, cap ? 2 * cap : 1024, sizeof(*some)));
+        if (ok)
+            some[held++] = one;
+    }
+    for (; ok && place < (size_t)1 << t->depth; place++, held = 0)
+        ok = build_segment(t, place, some, held);
+    mem_free(some);
+    if (!ok)
+        build_undo(t, place);
+    return ok;
+}
+
 /* ---- the interface ---- */
 
 struct htable *htable_new(unsigned cell_bytes, unsigned segment_cells, const struct htable_ops *ops, void *arg)
@@ -355,16 +442,23 @@ uint64_t htable_find(const struct htable *t, uint64_t hash, const void *key, siz
     return i < 0 ? 0 : cell_at(t, s, (uint32_t)i);
 }
 
-bool htable_insert(struct htable *t, uint64_t hash, uint64_t cell)
+bool htable_reserve(struct htable *t, uint64_t hash)
 {
-    assert(cell != 0 && (t->cell_bytes == 8 || cell <= UINT32_MAX));
     struct segment *s = t->dir[place_of(t, hash)];
     while (s->count >= most(s->cells)) {
         if (!grow(t, hash, s))
             return false;
         s = t->dir[place_of(t, hash)];
     }
-    put(t, s, hash, cell);
+    return true;
+}
+
+bool htable_insert(struct htable *t, uint64_t hash, uint64_t cell)
+{
+    assert(cell != 0 && (t->cell_bytes == 8 || cell <= UINT32_MAX));
+    if (!htable_reserve(t, hash))
+        return false;
+    put(t, t->dir[place_of(t, hash)], hash, cell);
     t->count++;
     return true;
 }

@@ -49,6 +49,12 @@ bool htable_free_some(struct htable *t, size_t cells);
 uint64_t htable_find(const struct htable *t, uint64_t hash, const void *key, size_t len);
 /* Adds a cell that must not be there yet; `cell` is not 0. False: out of memory, nothing changed. */
 bool htable_insert(struct htable *t, uint64_t hash, uint64_t cell);
+/* Makes room, so that the next call, an insert with this hash, does not fail. False: out of memory. */
+bool htable_reserve(struct htable *t, uint64_t hash);
+/* Fills an empty table with `n` cells at once: `next` gives them one by one, in rising order of their
+ * hashes (equal ones may follow each other), and need not be asked for hashes by ops->hash. False: out of memory,
+ * or the hashes do not rise; the table may then only be freed. */
+bool htable_build(struct htable *t, size_t n, void (*next)(void *arg, uint64_t *hash, uint64_t *cell), void *arg);
 /* Puts `cell` in place of the entry with this key, hash unchanged; the old cell, or 0 (and nothing
  * done) when absent. */
 uint64_t htable_replace(struct htable *t, uint64_t hash, const void *key, size_t len, uint64_t cell);

@@ -25,10 +25,18 @@ static atomic_size_t peak;
 
 /* 0: no fault is set; else allocations to go until it. -1: it has come. */
 static atomic_long fault;
+static atomic_bool fault_lasts;
 
 void mem_fault_after(long n)
 {
+    atomic_store(&fault_lasts, false);
     atomic_store(&fault, n);
+}
+
+void mem_fault_from(long n)
+{
+    atomic_store(&fault, n);
+    atomic_store(&fault_lasts, true);
 }
 
 bool mem_fault_hit(void)
@@ -42,7 +50,7 @@ bool mem_fault_now(void)
     while (left > 0)
         if (atomic_compare_exchange_weak(&fault, &left, left > 1 ? left - 1 : -1))
             return left == 1;
-    return false;
+    return left < 0 && atomic_load_explicit(&fault_lasts, memory_order_relaxed);
 }
 
 static void __attribute__((noreturn)) out_of_memory(size_t size)
@@ -97,6 +105,11 @@ static void read_heap(struct mem_stats *out)
     out->retained = read_stat("stats.retained");
 }
 
+void mem_flush(void)
+{
+    mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+}
+
 void mem_purge(void)
 {
     char name[40];
@@ -112,7 +125,38 @@ const char *mem_allocator_name(void)
     return NAME_OF(JEMALLOC_VERSION_MAJOR, JEMALLOC_VERSION_MINOR, JEMALLOC_VERSION_BUGFIX);
 }
 
+static struct { /* what mem_used_now knows */
+    uint64_t allocated, freed;
+    size_t heap;
+} recent;
+
+size_t mem_used_now(bool fresh)
+{
+    static _Thread_local uint64_t *allocated, *freed;
+    size_t len = sizeof(allocated);
+    if (!allocated && (mallctl("thread.allocatedp", &allocated, &len, NULL, 0) != 0 ||
+                       mallctl("thread.deallocatedp", &freed, &len, NULL, 0) != 0))
+        allocated = freed = NULL;
+    if (fresh || !allocated || !recent.heap) {
+        uint64_t epoch = 1;
+        mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+        recent.heap = read_stat("stats.allocated");
+        recent.allocated = allocated ? *allocated : 0;
+        recent.freed = freed ? *freed : 0;
+        return recent.heap + pages_used();
+    }
+    int64_t since = (int64_t)((*allocated - recent.allocated) - (*freed - recent.freed));
+    int64_t heap = (int64_t)recent.heap + since;
+    return (heap > 0 ? (size_t)heap : 0) + pages_used();
+}
+
 #else /* the C library's heap */
+
+size_t mem_used_now(bool fresh)
+{
+    (void)fresh;
+    return atomic_load_explicit(&counted, memory_order_relaxed) + pages_used();
+}
 
 static void *count(void *ptr)
 {
@@ -156,6 +200,10 @@ static void read_heap(struct mem_stats *out)
     out->heap = atomic_load_explicit(&counted, memory_order_relaxed);
 }
 
+void mem_flush(void)
+{
+}
+
 void mem_purge(void)
 {
     malloc_trim(0);
@@ -171,6 +219,18 @@ const char *mem_allocator_name(void)
 void *mem_try_alloc(size_t size)
 {
     return mem_fault_now() ? NULL : heap_alloc(size);
+}
+
+char *mem_try_strndup(const char *text, size_t len)
+{
+    size_t size;
+    char *out = mem_add(len, 1, &size) ? mem_try_alloc(size) : NULL;
+    if (!out)
+        return NULL;
+    if (len)
+        memcpy(out, text, len);
+    out[len] = 0;
+    return out;
 }
 
 void *mem_try_zalloc(size_t size)

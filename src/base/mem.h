@@ -16,6 +16,7 @@ void *mem_zalloc(size_t size);                /* zeroed */
 void *mem_realloc(void *ptr, size_t size);
 char *mem_strndup(const char *text, size_t len); /* NUL-terminated copy */
 void *mem_try_alloc(size_t size);
+char *mem_try_strndup(const char *text, size_t len);
 void *mem_try_zalloc(size_t size);
 void *mem_try_realloc(void *ptr, size_t size);
 /* Makes room for `want` entries of `size` bytes in a heap array that has room for *cap; what it holds
@@ -56,9 +57,16 @@ struct mem_stats {
     size_t rss;         /* resident set of the process */
 };
 void mem_stats_read(struct mem_stats *out);
+/* `used` of mem_stats, for one thread that asks often: with `fresh` the allocator is asked, which takes some microseconds; else what
+ * the calling thread has allocated and freed since then is added to its last answer. */
+size_t mem_used_now(bool fresh);
+/* What the calling thread has freed and its cache still holds goes back, and counts as free. */
+void mem_flush(void);
 /* A fault point, for tests: the `n`th allocation from now that may fail (mem_try_*, pages_alloc)
  * does; 0: none. Any thread. */
 void mem_fault_after(long n);
+/* The same, and so do all behind it, until mem_fault_after. */
+void mem_fault_from(long n);
 /* Has it come? */
 bool mem_fault_hit(void);
 /* Must this allocation fail? For allocators beside this one. */

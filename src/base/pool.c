@@ -2,7 +2,7 @@
  * by it alone and read by others only as statistics.
  *
  * The share of linking: at every choice between two waiting queues the worker compares what it has spent on either since
- * both began to wait, and takes linking while that is below a quarter of the sum. A choice that finds one queue empty
+ * both began to wait, and takes linking while that is below half of the sum. A choice that finds one queue empty
  * begins the account anew, so that nobody saves up a claim while the other had nothing to do.
  *
  * A submitter signals only when a worker sleeps for whom no signal is under way yet (`sleeping` > `waking`). */
@@ -18,7 +18,7 @@
 #include "base/mem.h"
 
 #define CACHE_LINE 64
-#define SHARE_OF_REST 3   /* linking gets 1 part to 3 of searching: a quarter */
+#define SHARE_OF_REST 1   /* linking gets 1 part to so many of searching: half */
 
 struct queue {
     struct pool_task *head;

@@ -4,7 +4,7 @@
  *                                                   +--> worker 0 .. n-1
  *   submit(POOL_LINK)   --> [ queue of linking  ] --+
  *
- * Searches first; but while linking work waits, it gets at least a quarter of each worker's time: a
+ * Searches first; but while linking work waits, it gets at least half of each worker's time: a
  * worker keeps the time it spent on either since both were waiting, and takes linking when its
  * share has fallen below (`link_share`). Tasks are intrusive and owned by the submitter until they
  * run; a task may submit itself again from its own run function. Queues are unbounded linked lists

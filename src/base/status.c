@@ -16,6 +16,7 @@ const char *vs_status_text(enum vs_status s)
     case VS_CANCELLED: return "the operation was cancelled";
     case VS_IO: return "input or output failed";
     case VS_CORRUPT: return "the data is corrupt";
+    case VS_FULL: return "the limit of memory is reached";
     }
     return "unknown status";
 }

@@ -19,7 +19,8 @@ enum vs_status {
     VS_TIMEOUT,    /* the deadline passed; partial results may stand */
     VS_CANCELLED,  /* the caller withdrew */
     VS_IO,         /* a file or socket operation failed; errno tells */
-    VS_CORRUPT     /* bytes that do not add up */
+    VS_CORRUPT,    /* bytes that do not add up */
+    VS_FULL        /* the limit of memory that was set is reached, and nothing may be evicted */
 };
 
 /* A short English sentence for `s`, without a full stop; never NULL. Any thread. */

@@ -1,9 +1,10 @@
 #include "cmd/add_options.h"
 
+#include "cmd/deadline.h"
 #include "cmd/json.h"
 
 /* Words of VADD's grammar that this server does not offer. */
-static const char *const not_offered[] = { "TEXT", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "REDUCE" };
+static const char *const not_offered[] = { "TEXT" };
 
 static enum add_taken take_originals(struct cmd_call *call, struct args *a, struct add_options *o)
 {
@@ -47,6 +48,41 @@ static enum add_taken take_mode(struct cmd_call *call, struct add_options *o, en
     return ADD_TAKEN;
 }
 
+static const struct {
+    const char *word;
+    unsigned form;
+} times[] = {
+    { "EX", DEADLINE_SECONDS },
+    { "PX", 0 },
+    { "EXAT", DEADLINE_SECONDS | DEADLINE_ABSOLUTE },
+    { "PXAT", DEADLINE_ABSOLUTE },
+};
+
+/* One of the options that say when the element ends; ADD_UNKNOWN: none of them. */
+static enum add_taken take_time(struct cmd_call *call, struct args *a, struct add_options *o)
+{
+    bool given = o->deadline_ms || o->keep_deadline;
+    size_t i = 0, n = sizeof times / sizeof *times;
+    while (i < n && !args_word(a, times[i].word))
+        i++;
+    if (i == n && !args_word(a, "KEEPTTL"))
+        return ADD_UNKNOWN;
+    if (given) {
+        resp_error(call->reply, "ERR EX, PX, EXAT, PXAT and KEEPTTL exclude each other");
+        return ADD_ERROR;
+    }
+    if (i == n) {
+        o->keep_deadline = true;
+        return ADD_TAKEN;
+    }
+    const struct resp_arg *when = args_next(a);
+    if (!when)
+        resp_error(call->reply, "ERR %s needs a time", times[i].word);
+    else if (deadline_parse_option(call, when, times[i].form, &o->deadline_ms))
+        return ADD_TAKEN;
+    return ADD_ERROR;
+}
+
 enum add_taken add_options_take(struct cmd_call *call, struct args *a, struct add_options *o)
 {
     long long n;
@@ -87,6 +123,9 @@ enum add_taken add_options_take(struct cmd_call *call, struct args *a, struct ad
         return take_mode(call, o, VS_ADD_XX);
     if (args_word(a, "ACK"))
         return take_ack(call, a);
+    enum add_taken taken = take_time(call, a, o);
+    if (taken != ADD_UNKNOWN)
+        return taken;
     for (size_t i = 0; i < sizeof not_offered / sizeof *not_offered; i++) {
         if (args_left(a) && resp_is(args_peek(a), not_offered[i])) {
             resp_error(call->reply, "ERR the option %s is not offered by this server", not_offered[i]);
@@ -110,6 +149,21 @@ bool add_options_check(struct resp_writer *w, const struct add_options *o, const
     return false;
 }
 
+bool add_options_reduce(struct resp_writer *w, const struct vs_index *index, uint32_t reduce, uint32_t got)
+{
+    const struct vs_index_options *has = vs_index_options(index);
+    if (reduce && !has->input_dim)
+        resp_error(w, "ERR cannot add projection to existing set without projection");
+    else if (reduce && reduce != has->dim)
+        resp_error(w, "ERR projection dimension mismatch with existing set");
+    else if (has->input_dim && got != has->input_dim && (reduce || got != has->dim))
+        resp_error(w, "ERR Input dimension mismatch for projection - got %u but projection expects %u", got,
+                   has->input_dim);
+    else
+        return true;
+    return false;
+}
+
 bool add_options_may_create(struct cmd_call *call)
 {
     const struct resp_arg *key = &call->argv[1];
@@ -127,6 +181,7 @@ struct vs_index *add_options_create(struct cmd_call *call, const struct add_opti
         return NULL;
     struct vs_index_options options = {
         .dim = dim,
+        .input_dim = o->input_dim,
         .type = o->has_type ? o->type : VEC_Q8,
         .originals = o->has_originals ? o->originals : VEC_ORIG_DEFAULT,
         .m = o->m,
@@ -181,11 +236,12 @@ bool add_options_element(struct resp_writer *w, const struct vs_index *index, co
     return false;
 }
 
-void add_options_failed(struct resp_writer *w, enum vs_status status, const struct vs_added *added)
+void add_options_failed(struct resp_writer *w, const struct vs_index *index, enum vs_status status,
+                        const struct vs_added *added)
 {
     if (status == VS_NONFINITE)
         resp_error(w, "ERR invalid vector specification: component %zu (counted from 0) does not fit the element type",
                    added->bad_component);
     else
-        args_status_error(w, status);
+        args_index_error(w, index, status);
 }

@@ -10,7 +10,10 @@ struct add_options {
     enum vec_originals originals;
     uint32_t m, ef;
     enum vs_add_mode mode;
+    uint32_t input_dim;                 /* of an index that is created: it reduces from so many components; 0: it does not */
     const struct resp_arg *partition;   /* NULL: not given */
+    uint64_t deadline_ms;               /* EX, PX, EXAT, PXAT; 0: not given */
+    bool keep_deadline;                 /* KEEPTTL */
 };
 
 enum add_taken { ADD_TAKEN, ADD_UNKNOWN, ADD_ERROR /* written */ };
@@ -23,6 +26,8 @@ bool add_options_check(struct resp_writer *w, const struct add_options *o, const
 bool add_options_may_create(struct cmd_call *call);
 /* Creates argv[1]'s index for vectors of `dim`, if that is allowed; NULL: the error is written. */
 struct vs_index *add_options_create(struct cmd_call *call, const struct add_options *o, uint32_t dim);
+/* Can a vector of `got` components be reduced to the `reduce` (0: not given) asked for, in this index? False: the error is written. */
+bool add_options_reduce(struct resp_writer *w, const struct vs_index *index, uint32_t reduce, uint32_t got);
 /* Is the element's place the partition asked for? False: the error is written. */
 bool add_options_place(struct resp_writer *w, const struct add_options *o, const struct vs_index *index,
                        const struct resp_arg *id);
@@ -33,6 +38,7 @@ void add_options_dim_error(struct resp_writer *w, uint32_t got, uint32_t has);
 bool add_options_element(struct resp_writer *w, const struct vs_index *index, const struct resp_arg *id,
                          const struct resp_arg *attributes);
 /* What vs_add answered, other than VS_OK, VS_BACKLOG, and VS_EXISTS or VS_NOTFOUND under NX or XX. */
-void add_options_failed(struct resp_writer *w, enum vs_status status, const struct vs_added *added);
+void add_options_failed(struct resp_writer *w, const struct vs_index *index, enum vs_status status,
+                        const struct vs_added *added);
 
 #endif

@@ -55,13 +55,40 @@ void args_status_error(struct resp_writer *w, enum vs_status status)
 {
     if (status == VS_NOMEM)
         resp_error(w, "OOM command not allowed: not enough memory for what it asks");
+    else if (status == VS_FULL)
+        resp_error(w, "OOM command not allowed when used memory > 'maxmemory'.");
+    else if (status == VS_IO)
+        resp_error(w, "MISCONF Errors writing to the AOF file: nothing is changed until it can be written");
     else
         resp_error(w, "ERR %s", vs_status_text(status));
 }
 
+void args_index_error(struct resp_writer *w, const struct vs_index *index, enum vs_status status)
+{
+    struct buf why = { 0 };
+    if (status == VS_CORRUPT && vs_index_damage(index, &why))
+        resp_error(w, "CORRUPT %.*s", (int)why.len, why.data);
+    else
+        args_status_error(w, status);
+    buf_release(&why);
+}
+
 struct vs_index *args_index(struct cmd_call *call, size_t at)
 {
+    struct vs_index *index = args_look(call, at);
+    if (index)
+        vs_index_touch(index);
+    return index;
+}
+
+struct vs_index *args_look(struct cmd_call *call, size_t at)
+{
     return vs_find(call->store, call->db, call->argv[at].data, call->argv[at].len);
+}
+
+bool args_ready(const struct vs_index *index, const struct resp_arg *id)
+{
+    return !index || vs_ready(index, id->data, id->len);
 }
 
 void args_changed(struct cmd_call *call, size_t at)
@@ -74,7 +101,10 @@ bool args_remove_if_empty(struct cmd_call *call, size_t at, struct vs_index *ind
 {
     if (vs_index_count(index) || vs_index_options(index)->keep_empty)
         return false;
-    return vs_remove(call->store, call->db, call->argv[at].data, call->argv[at].len);
+    if (vs_remove(call->store, call->db, call->argv[at].data, call->argv[at].len) != VS_OK)
+        return false;
+    args_event(call, EVENT_GENERIC, "del", at);
+    return true;
 }
 
 bool args_slice_over(const struct cmd_call *call)

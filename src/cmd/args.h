@@ -51,10 +51,23 @@ void args_wrong_number(struct cmd_call *call);
 /* What a status of the engine is to a client. */
 void args_status_error(struct resp_writer *w, enum vs_status status);
 
-/* The index of the key in argv[at], or NULL. */
+/* The same, naming the damaged partition of the index when that is what the status says. */
+void args_index_error(struct resp_writer *w, const struct vs_index *index, enum vs_status status);
+
+/* The index of the key in argv[at], or NULL. It counts as used. */
 struct vs_index *args_index(struct cmd_call *call, size_t at);
+/* The same, without that: for what only looks whether it is there, or of what kind. */
+struct vs_index *args_look(struct cmd_call *call, size_t at);
+/* Is the partition of this element open, or is there none to open? If not, the handler answers CMD_BACKLOG before it
+ * has changed or written anything for the element, and is called again. `index` may be NULL. */
+bool args_ready(const struct vs_index *index, const struct resp_arg *id);
 /* Tells the server that the key in argv[at] was written to. */
 void args_changed(struct cmd_call *call, size_t at);
+/* Something of this class has happened to the key in argv[at] (keyspace events). After args_changed. */
+static inline void args_event(struct cmd_call *call, unsigned class, const char *event, size_t at)
+{
+    cmd_event(call->host, class, call->db, event, call->argv[at].data, call->argv[at].len);
+}
 /* Removes the key in argv[at] when its index is empty and was not made to stay. True when it is gone. */
 bool args_remove_if_empty(struct cmd_call *call, size_t at, struct vs_index *index);
 

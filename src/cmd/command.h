@@ -100,6 +100,13 @@ struct cmd_pending {
     atomic_bool cancelled;      /* the client has gone: the work may stop early, but must still finish */
     void (*on_cancel)(struct cmd_pending *p); /* optional; called on the loop when the client goes; cleared by the handler's side when done */
     void *arg;                  /* the handler's */
+    struct cmd_used *used;      /* by the time it is finished: what it found, marked as used when it leaves; mem_free'd */
+};
+
+struct cmd_used {               /* elements of one index */
+    uint64_t index_uid;
+    size_t n;
+    struct vs_mark marks[];
 };
 
 struct cmd_client;              /* the server's */
@@ -116,8 +123,21 @@ struct cmd_call {
     unsigned db;
     uint64_t now_ms;            /* wall clock at the start of this turn */
     uint64_t slice_end_ns;      /* clock_mono_ns() when a long command should answer CMD_AGAIN */
+    bool transaction;           /* inside EXEC: CMD_AGAIN and CMD_BACKLOG stop everybody; vectors are taken past the backlog */
     void *state;                /* NULL at first; kept between CMD_AGAIN / CMD_BACKLOG calls */
     void (*state_free)(void *state); /* set with state: called when the command is done or its client gone */
+};
+
+/* Classes of keyspace events, by the letters of notify-keyspace-events. */
+enum {
+    EVENT_BY_KEY = 1 << 0,      /* K: published under the key's name */
+    EVENT_BY_NAME = 1 << 1,     /* E: published under the event's */
+    EVENT_GENERIC = 1 << 2,     /* g: del, rename_from, rename_to, ... */
+    EVENT_VECTOR = 1 << 3,      /* d: vadd, vdel, vsetattr, ... */
+    EVENT_EXPIRED = 1 << 4,     /* x */
+    EVENT_EVICTED = 1 << 5,     /* e */
+    EVENT_NEW = 1 << 6,         /* n: a key that was not there, not part of A */
+    EVENT_ALL = EVENT_GENERIC | EVENT_VECTOR | EVENT_EXPIRED | EVENT_EVICTED
 };
 
 /* What commands ask of the server beyond the store. Filled by the server. */
@@ -127,7 +147,17 @@ struct cmd_host {
     void (*key_changed)(struct cmd_host *host, unsigned db, const char *key, size_t len); /* after a write: WATCH, tracking, dirty */
     bool (*autocreate)(struct cmd_host *host);                /* setting index-autocreate */
     void *server;
+    unsigned events;            /* classes of events that are published; 0: none */
+    void (*event)(struct cmd_host *host, unsigned db, const char *event, const char *key, size_t len);
 };
+
+/* Something has happened to a key: published where its class is asked for. `event` is a C string. */
+static inline void cmd_event(struct cmd_host *host, unsigned class, unsigned db, const char *event, const char *key,
+                             size_t len)
+{
+    if (host->events & class)
+        host->event(host, db, event, key, len);
+}
 
 static inline struct cmd_pending *cmd_defer(struct cmd_call *call)
 {
@@ -162,5 +192,8 @@ const struct cmd_spec *cmd_resolve(const struct cmd_table *t, const struct resp_
 extern const struct cmd_spec cmd_vector_specs[];    /* VADD, VSEARCH, ... : cmd_vector_*.c */
 extern const struct cmd_spec cmd_partition_specs[]; /* VPARTITION */
 extern const struct cmd_spec cmd_keyspace_specs[];  /* DEL, SCAN, ... */
+extern const struct cmd_spec cmd_dump_specs[];      /* OBJECT, DUMP, RESTORE, COPY */
+extern const struct cmd_spec cmd_expire_specs[];    /* EXPIRE, TTL, ... */
+extern const struct cmd_spec cmd_vexpire_specs[];   /* VEXPIRE, VTTL, ... */
 
 #endif

@@ -15,6 +15,7 @@ static void add(struct index_sums *s, const struct vs_partition_info *p)
     s->linked += p->linked;
     s->unlinked += p->unlinked;
     s->dead += p->dead;
+    s->expiring += p->deadlines;
     if (p->elements > s->elements_max)
         s->elements_max = p->elements;
     if (p->max_level > s->max_level)

@@ -13,7 +13,7 @@ struct index_sums_row {
 struct index_sums {
     uint64_t uid;               /* of the index */
     size_t n, next;             /* partitions, and the next to look at */
-    size_t elements, bytes, linked, unlinked, dead;
+    size_t elements, bytes, linked, unlinked, dead, expiring;
     size_t elements_max;
     int max_level;              /* -1: no graph */
     uint64_t sequence_max;

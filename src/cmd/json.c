@@ -5,9 +5,18 @@
 #include <jansson.h>
 #include <string.h>
 
+#define FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
+
+/* Integers of more than 64 bits are JSON, too: then all numbers are read as doubles. */
+static json_t *load(const void *text, size_t len)
+{
+    json_t *root = json_loadb(text, len, FLAGS, NULL);
+    return root ? root : json_loadb(text, len, FLAGS | JSON_DECODE_INT_AS_REAL, NULL);
+}
+
 bool json_valid(const void *text, size_t len)
 {
-    json_t *root = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *root = load(text, len);
     json_decref(root);
     return root != NULL;
 }
@@ -34,7 +43,7 @@ static void write_value(struct resp_writer *w, json_t *value)
 void json_fields(struct resp_writer *w, const void *text, size_t len, const struct resp_arg *names, size_t n)
 {
     resp_array(w, n);
-    json_t *root = text ? json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *root = text ? load(text, len) : NULL;
     for (size_t i = 0; i < n; i++)
         write_value(w, json_is_object(root) ? json_object_getn(root, names[i].data, names[i].len) : NULL);
     json_decref(root);

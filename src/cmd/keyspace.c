@@ -18,12 +18,17 @@ struct each_state {
     long long hits;
 };
 
-/* Applies `one` to every key of the arguments, and answers how many times it was true. */
-static enum cmd_result each_key(struct cmd_call *call, bool (*one)(struct cmd_call *call, size_t at))
+/* Applies `one` to every key of the arguments, and answers how many times it was VS_OK rather than VS_NOTFOUND. */
+static enum cmd_result each_key(struct cmd_call *call, enum vs_status (*one)(struct cmd_call *call, size_t at))
 {
     struct each_state begun = { .next = 1 }, *s = call->state ? call->state : &begun;
     while (s->next < call->argc) {
-        s->hits += one(call, s->next++);
+        enum vs_status status = one(call, s->next++);
+        if (status != VS_OK && status != VS_NOTFOUND) {
+            args_status_error(call->reply, status);
+            return CMD_DONE;
+        }
+        s->hits += status == VS_OK;
         if (s->next < call->argc && args_slice_over(call)) {
             if (s == &begun) {
                 call->state = s = mem_alloc(sizeof *s);
@@ -37,17 +42,29 @@ static enum cmd_result each_key(struct cmd_call *call, bool (*one)(struct cmd_ca
     return CMD_DONE;
 }
 
-static bool remove_one(struct cmd_call *call, size_t at)
+static enum vs_status remove_one(struct cmd_call *call, size_t at)
 {
-    if (!vs_remove(call->store, call->db, call->argv[at].data, call->argv[at].len))
-        return false;
-    args_changed(call, at);
-    return true;
+    enum vs_status status = vs_remove(call->store, call->db, call->argv[at].data, call->argv[at].len);
+    if (status == VS_OK) {
+        args_changed(call, at);
+        args_event(call, EVENT_GENERIC, "del", at);
+    }
+    return status;
 }
 
-static bool exists_one(struct cmd_call *call, size_t at)
+static enum vs_status exists_one(struct cmd_call *call, size_t at)
 {
-    return args_index(call, at) != NULL;
+    return args_look(call, at) ? VS_OK : VS_NOTFOUND;
+}
+
+static enum vs_status touch_one(struct cmd_call *call, size_t at)
+{
+    return args_index(call, at) ? VS_OK : VS_NOTFOUND;
+}
+
+enum cmd_result keyspace_touch(struct cmd_call *call)
+{
+    return each_key(call, touch_one);
 }
 
 enum cmd_result keyspace_del(struct cmd_call *call)
@@ -64,7 +81,7 @@ enum cmd_result keyspace_exists(struct cmd_call *call)
 
 enum cmd_result keyspace_type(struct cmd_call *call)
 {
-    resp_status(call->reply, args_index(call, 1) ? TYPE_NAME : "none");
+    resp_status(call->reply, args_look(call, 1) ? TYPE_NAME : "none");
     return CMD_DONE;
 }
 
@@ -100,6 +117,8 @@ static bool rename_key(struct cmd_call *call)
     }
     args_changed(call, 1);
     args_changed(call, 2);
+    args_event(call, EVENT_GENERIC, "rename_from", 1);
+    args_event(call, EVENT_GENERIC, "rename_to", 2);
     return true;
 }
 
@@ -140,31 +159,70 @@ static bool flush_options(struct cmd_call *call)
     return false;
 }
 
-static void flush(struct cmd_call *call, unsigned db)
+/* False: the error is written. */
+static bool flush(struct cmd_call *call, unsigned db)
 {
     if (!vs_count(call->store, db))
-        return;
-    vs_flush(call->store, db);
+        return true;
+    enum vs_status status = vs_flush(call->store, db);
+    if (status != VS_OK) {
+        args_status_error(call->reply, status);
+        return false;
+    }
     if (call->host->key_changed)
         call->host->key_changed(call->host, db, NULL, 0);   /* all of them */
+    return true;
 }
 
 enum cmd_result keyspace_flushdb(struct cmd_call *call)
 {
-    if (flush_options(call)) {
-        flush(call, call->db);
+    if (flush_options(call) && flush(call, call->db))
         resp_status(call->reply, "OK");
-    }
     return CMD_DONE;
 }
 
 enum cmd_result keyspace_flushall(struct cmd_call *call)
 {
-    if (flush_options(call)) {
-        for (unsigned db = 0; db < vs_databases(call->store); db++)
-            flush(call, db);
-        resp_status(call->reply, "OK");
+    if (!flush_options(call))
+        return CMD_DONE;
+    for (unsigned db = 0; db < vs_databases(call->store); db++) {
+        if (!flush(call, db))
+            return CMD_DONE;
     }
+    resp_status(call->reply, "OK");
+    return CMD_DONE;
+}
+
+/* ---- SWAPDB ---- */
+
+/* False: the error is written. */
+static bool database(struct cmd_call *call, size_t at, const char *which, unsigned *out)
+{
+    long long n;
+    if (!resp_to_int(&call->argv[at], &n))
+        resp_error(call->reply, "ERR invalid %s DB index", which);
+    else if (n < 0 || n >= (long long)vs_databases(call->store))
+        resp_error(call->reply, "ERR DB index is out of range");
+    else
+        return *out = (unsigned)n, true;
+    return false;
+}
+
+enum cmd_result keyspace_swapdb(struct cmd_call *call)
+{
+    unsigned a, b;
+    if (!database(call, 1, "first", &a) || !database(call, 2, "second", &b))
+        return CMD_DONE;
+    enum vs_status status = vs_swap(call->store, a, b);
+    if (status != VS_OK) {
+        args_status_error(call->reply, status);
+        return CMD_DONE;
+    }
+    if (call->host->key_changed && a != b) {
+        call->host->key_changed(call->host, a, NULL, 0);
+        call->host->key_changed(call->host, b, NULL, 0);
+    }
+    resp_status(call->reply, "OK");
     return CMD_DONE;
 }
 
@@ -234,7 +292,7 @@ enum cmd_result keyspace_keys(struct cmd_call *call)
     while (s->handed < s->matching.found.len) {
         size_t step = s->matching.found.len - s->handed;
         step = step > HAND_OVER_STEP ? HAND_OVER_STEP : step;
-        buf_append(call->reply->out, s->matching.found.data + s->handed, step);
+        resp_raw(call->reply, s->matching.found.data + s->handed, step);
         s->handed += step;
         if (s->handed < s->matching.found.len && args_slice_over(call))
             return CMD_AGAIN;
@@ -301,7 +359,7 @@ enum cmd_result keyspace_scan(struct cmd_call *call)
     resp_array(call->reply, 2);
     resp_bulk(call->reply, text, (size_t)len);
     resp_array(call->reply, m.n);
-    buf_append(call->reply->out, m.found.data, m.found.len);
+    resp_raw(call->reply, m.found.data, m.found.len);
     buf_release(&m.found);
     return CMD_DONE;
 }

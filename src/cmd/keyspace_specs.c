@@ -25,6 +25,15 @@ static const struct cmd_arg flush_args[] = {
     END,
 };
 
+static const struct cmd_arg swap_args[] = {
+    { .name = "index1", .type = ARG_INTEGER }, { .name = "index2", .type = ARG_INTEGER }, END,
+};
+
+static const struct cmd_error_doc swap_errors[] = {
+    { "ERR invalid first DB index", "It is no number; `second` likewise." },
+    { "ERR DB index is out of range", "There is no such database." },
+    END_ERRORS,
+};
 static const struct cmd_error_doc rename_errors[] = { { "ERR no such key", "The key does not exist." }, END_ERRORS };
 static const struct cmd_error_doc scan_errors[] = {
     { "ERR invalid cursor", "The cursor is not a number that SCAN gave." },
@@ -88,7 +97,7 @@ const struct cmd_spec cmd_keyspace_specs[] = {
     },
     {
         .name = "touch",
-        .summary = "Counts how many of the keys exist.",
+        .summary = "Marks keys as used, and counts how many of them exist.",
         .group = "generic",
         .since = "3.2.1",
         .complexity = "O(N) for N keys",
@@ -97,9 +106,9 @@ const struct cmd_spec cmd_keyspace_specs[] = {
         .acl = ACL_KEYSPACE | ACL_READ | ACL_FAST,
         ALL_KEYS,
         .args = keys_args,
-        .handler = keyspace_exists,
+        .handler = keyspace_touch,
         .reply = "How many of the keys exist; a key named twice counts twice.",
-        .notes = "Times of access are not kept.",
+        .notes = "OBJECT IDLETIME and OBJECT FREQ show when and how often a key was used; maxmemory-policy goes by it.",
         .example = "> TOUCH docs\n(integer) 1",
     },
     {
@@ -250,6 +259,23 @@ const struct cmd_spec cmd_keyspace_specs[] = {
         .notes = "Memory is freed by the workers, with SYNC as with ASYNC: no other client waits.",
         .example = "> FLUSHALL\nOK",
         .errors = flush_errors,
+    },
+    {
+        .name = "swapdb",
+        .summary = "Lets two databases change places.",
+        .group = "server",
+        .since = "4.0.0",
+        .complexity = "O(N) for N keys of both databases, some nanoseconds each",
+        .arity = 3,
+        .flags = CMD_WRITE | CMD_FAST,
+        .acl = ACL_KEYSPACE | ACL_WRITE | ACL_DANGEROUS | ACL_FAST,
+        .args = swap_args,
+        .handler = keyspace_swapdb,
+        .reply = "OK.",
+        .notes = "Clients that have selected one of them see at once what the other held. A snapshot that is being taken is begun "
+                 "again.",
+        .example = "> SWAPDB 0 1\nOK",
+        .errors = swap_errors,
     },
     { .name = NULL },
 };

@@ -68,10 +68,30 @@ static int take_word(struct cmd_call *call, struct args *a, const char *what, co
         at_ >= 0;                                                                                       \
     })
 
+/* A whole number of 64 bits, not 0. */
+static bool take_seed(struct cmd_call *call, struct args *a, uint64_t *out)
+{
+    const struct resp_arg *arg = args_peek(a);
+    uint64_t n = 0;
+    bool good = arg && arg->len > 0 && arg->len <= 20;
+    for (size_t i = 0; good && i < arg->len; i++) {
+        unsigned digit = (unsigned)(arg->data[i] - '0');
+        good = digit <= 9 && !__builtin_mul_overflow(n, 10, &n) && !__builtin_add_overflow(n, digit, &n);
+    }
+    if (!good || !n) {
+        resp_error(call->reply, "ERR invalid SEED: a number of 1 to 18446744073709551615 is allowed");
+        return false;
+    }
+    args_next(a);
+    *out = n;
+    return true;
+}
+
 static bool take_create_option(struct cmd_call *call, struct args *a, struct vs_index_options *o)
 {
     static const char *const metrics[] = { "COSINE", "L2", "IP" }, *const structures[] = { "HNSW", "FLAT" },
-                      *const originals[] = { "F32", "F16", "NONE" }, *const strategies[] = { "HASH" };
+                      *const originals[] = { "F32", "F16", "NONE" }, *const strategies[] = { "HASH" },
+                      *const maps[] = { "ORIGINALS", "CODES", "ALL" };
     if (args_word(a, "DIM"))
         return take_number(call, a, "DIM", 1, VEC_DIM_MAX, &o->dim);
     if (args_word(a, "METRIC"))
@@ -94,12 +114,22 @@ static bool take_create_option(struct cmd_call *call, struct args *a, struct vs_
         return TAKE_ENUM(call, a, "STRATEGY", strategies, &o->strategy);
     if (args_word(a, "VNODES"))
         return take_number(call, a, "VNODES", 1, VS_VNODES_MAX, &o->vnodes);
+    if (args_word(a, "SEED"))
+        return take_seed(call, a, &o->seed);
+    if (args_word(a, "REDUCE"))
+        return take_number(call, a, "REDUCE", 1, VEC_DIM_MAX, &o->input_dim);
+    if (args_word(a, "MAP"))
+        return TAKE_ENUM(call, a, "MAP", maps, &o->map);
     if (args_word(a, "STRICT"))
         return o->strict = true;
+    if (args_word(a, "TRANSIENT")) {
+        o->keep_empty = false;
+        return true;
+    }
     if (args_vec_type(a, &o->type))
         return true;
     resp_error(call->reply, "ERR syntax error in VPARTITION CREATE command near '%.*s': DIM, METRIC, TYPE, M, EF, NOQUANT, "
-                            "Q8, F16, BF16, Q4, BIN, ORIGINALS, STRICT, PARTITIONS, STRATEGY or VNODES is allowed",
+                            "Q8, F16, BF16, Q4, BIN, ORIGINALS, STRICT, TRANSIENT, PARTITIONS, STRATEGY, VNODES, MAP, REDUCE or SEED is allowed",
                args_shown(args_peek(a)), args_peek(a)->data);
     return false;
 }
@@ -116,6 +146,10 @@ enum cmd_result partition_create(struct cmd_call *call)
         resp_error(call->reply, "ERR DIM is missing: give the number of components, of 1 to %d", VEC_DIM_MAX);
         return CMD_DONE;
     }
+    if (o.input_dim && o.input_dim < o.dim) {
+        resp_error(call->reply, "ERR REDUCE to more components: DIM is at most the number after REDUCE");
+        return CMD_DONE;
+    }
     struct vs_index *index;
     const struct resp_arg *key = &call->argv[KEY];
     enum vs_status status = vs_create(call->store, call->db, key->data, key->len, &o, &index);
@@ -125,12 +159,22 @@ enum cmd_result partition_create(struct cmd_call *call)
         args_status_error(call->reply, status);
     } else {
         args_changed(call, KEY);
+        args_event(call, EVENT_NEW, "new", KEY);
+        args_event(call, EVENT_VECTOR, "vcreate", KEY);
         resp_status(call->reply, "OK");
     }
     return CMD_DONE;
 }
 
 /* ---- LIST ---- */
+
+static const char *state_of(const struct vs_index *index, size_t i, const struct vs_partition_info *info,
+                            struct buf *reason)
+{
+    if (vs_partition_damage(index, i, reason))
+        return "damaged";
+    return info->open ? "open" : info->opening ? "opening" : "unloaded";
+}
 
 enum cmd_result partition_list(struct cmd_call *call)
 {
@@ -166,9 +210,11 @@ enum cmd_result partition_list(struct cmd_call *call)
     for (size_t i = from; i < to; i++) {
         struct vs_partition_info info;
         vs_partition_info(index, i, &info);
-        resp_array(call->reply, 2);
+        resp_array(call->reply, 4);
         resp_bulk_text(call->reply, info.name);
         resp_int(call->reply, (long long)info.elements);
+        resp_bulk_text(call->reply, state_of(index, i, &info, NULL));
+        resp_int(call->reply, info.pinned);
     }
     return CMD_DONE;
 }
@@ -209,6 +255,8 @@ static void memory_pairs(struct resp_writer *w, const struct vs_memory *m)
     pair_int(w, "memory_total", m->total);
 }
 
+static const char *const maps[] = { "originals", "codes", "all" };
+
 static enum cmd_result info_of_index(struct cmd_call *call, const struct vs_index *index)
 {
     struct resp_writer *w = call->reply;
@@ -218,7 +266,9 @@ static enum cmd_result info_of_index(struct cmd_call *call, const struct vs_inde
     const struct vs_index_options *o = vs_index_options(index);
     struct vs_memory memory;
     vs_index_memory(index, &memory);
-    resp_map(w, 18 + MEMORY_PAIRS);
+    char seed[24];
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
+    resp_map(w, 21 + MEMORY_PAIRS);
     pair_int(w, "dim", o->dim);
     pair_text(w, "metric", vec_metric_name(o->metric));
     pair_text(w, "type", o->structure == VS_FLAT ? "flat" : "hnsw");
@@ -232,12 +282,15 @@ static enum cmd_result info_of_index(struct cmd_call *call, const struct vs_inde
     resp_bool(w, o->keep_empty);
     pair_text(w, "strategy", "hash");
     pair_int(w, "vnodes", o->vnodes);
+    pair_text(w, "map", maps[o->map]);
+    pair_text(w, "seed", seed);
     pair_int(w, "partitions", sums->n);
     pair_int(w, "elements", sums->elements);
     pair_int(w, "linked", sums->linked);
     pair_int(w, "unlinked", sums->unlinked);
     pair_int(w, "dead", sums->dead);
     pair_int(w, "attributes", vs_attributes_count(index));
+    pair_int(w, "expiring", sums->expiring);
     pair_int(w, "uid", vs_index_uid(index));
     memory_pairs(w, &memory);
     return CMD_DONE;
@@ -262,19 +315,34 @@ enum cmd_result partition_info(struct cmd_call *call)
     struct resp_writer *w = call->reply;
     struct vs_partition_info p;
     vs_partition_info(index, (size_t)at, &p);
-    resp_map(w, 11 + MEMORY_PAIRS);
+    struct buf reason = { 0 };
+    resp_map(w, 21 + MEMORY_PAIRS);
     pair_text(w, "name", p.name);
+    pair_text(w, "state", state_of(index, (size_t)at, &p, &reason));
+    resp_bulk_text(w, "reason");
+    resp_bulk(w, reason.data ? reason.data : "", reason.len);
+    buf_release(&reason);
+    resp_bulk_text(w, "pinned");
+    resp_bool(w, p.pinned);
+    resp_bulk_text(w, "saved");
+    resp_bool(w, p.saved);
     pair_int(w, "elements", p.elements);
     pair_int(w, "linked", p.linked);
     pair_int(w, "unlinked", p.unlinked);
     pair_int(w, "dead", p.dead);
     pair_int(w, "free_slots", p.free_slots);
+    pair_int(w, "expiring", p.deadlines);
     resp_bulk_text(w, "max_level");
     resp_int(w, p.max_level);
     pair_int(w, "sequence", p.sequence);
     pair_int(w, "linked_sequence", p.linked_sequence);
     pair_hex(w, "graph_digest", p.graph_digest);
     pair_hex(w, "records_digest", p.records_digest);
+    pair_int(w, "mapped_codes", p.mapped_codes);
+    pair_int(w, "mapped_originals", p.mapped_originals);
+    pair_int(w, "mapped_graph", p.mapped_graph);
+    pair_int(w, "mapped_bytes", p.mapped_bytes);
+    pair_int(w, "resident_bytes", vs_partition_resident(index, (size_t)at));
     memory_pairs(w, &p.memory);
     return CMD_DONE;
 }
@@ -331,6 +399,36 @@ enum cmd_result partition_balance(struct cmd_call *call)
     return CMD_DONE;
 }
 
+/* ---- PIN, UNPIN ---- */
+
+static enum cmd_result pin(struct cmd_call *call, bool on)
+{
+    struct vs_index *index = find(call);
+    if (!index)
+        return CMD_DONE;
+    long at = find_partition(call, index, &call->argv[KEY + 1]);
+    if (at < 0)
+        return CMD_DONE;
+    enum vs_status status = vs_partition_pin(index, (size_t)at, on);
+    if (status) {
+        args_status_error(call->reply, status);
+        return CMD_DONE;
+    }
+    args_changed(call, KEY);
+    resp_status(call->reply, "OK");
+    return CMD_DONE;
+}
+
+enum cmd_result partition_pin(struct cmd_call *call)
+{
+    return pin(call, true);
+}
+
+enum cmd_result partition_unpin(struct cmd_call *call)
+{
+    return pin(call, false);
+}
+
 /* ---- DROP, HELP ---- */
 
 enum cmd_result partition_drop(struct cmd_call *call)
@@ -350,6 +448,7 @@ enum cmd_result partition_drop(struct cmd_call *call)
         args_status_error(call->reply, status);
         return CMD_DONE;
     }
+    args_event(call, EVENT_VECTOR, "vdrop", KEY);
     args_remove_if_empty(call, KEY, index);
     args_changed(call, KEY);
     resp_status(call->reply, "OK");
@@ -361,9 +460,9 @@ enum cmd_result partition_help(struct cmd_call *call)
     static const char *const lines[] = {
         "VPARTITION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "CREATE <key> DIM <n> [METRIC COSINE|L2|IP] [TYPE HNSW|FLAT] [M <n>] [EF <n>]",
-        "    [NOQUANT|Q8|F16|BF16|Q4|BIN] [ORIGINALS F32|F16|NONE] [STRICT] [PARTITIONS <n>]",
-        "    [STRATEGY HASH] [VNODES <n>]",
-        "    Create an index. It stays when its last element goes.",
+        "    [NOQUANT|Q8|F16|BF16|Q4|BIN] [ORIGINALS F32|F16|NONE] [STRICT] [TRANSIENT]",
+        "    [PARTITIONS <n>] [STRATEGY HASH] [VNODES <n>] [MAP ORIGINALS|CODES|ALL] [SEED <n>] [REDUCE <n>]",
+        "    Create an index. It stays when its last element goes, unless it is TRANSIENT.",
         "LIST <key> [CURSOR <cursor>] [COUNT <n>]",
         "    Names of partitions and how many elements each holds.",
         "INFO <key> [<partition>]",
@@ -372,6 +471,10 @@ enum cmd_result partition_help(struct cmd_call *call)
         "    How evenly the elements lie in the partitions.",
         "DROP <key> <partition>",
         "    Remove a partition with its elements.",
+        "PIN <key> <partition>",
+        "    Keep a partition open whatever max-open-partitions says.",
+        "UNPIN <key> <partition>",
+        "    Undo PIN.",
         "HELP",
         "    Print this help.",
     };

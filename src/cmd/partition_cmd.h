@@ -9,6 +9,8 @@ enum cmd_result partition_list(struct cmd_call *call);
 enum cmd_result partition_info(struct cmd_call *call);
 enum cmd_result partition_balance(struct cmd_call *call);
 enum cmd_result partition_drop(struct cmd_call *call);
+enum cmd_result partition_pin(struct cmd_call *call);
+enum cmd_result partition_unpin(struct cmd_call *call);
 enum cmd_result partition_help(struct cmd_call *call);
 
 #endif

@@ -20,8 +20,12 @@ struct search_job {
     bool with_scores, with_attributes, with_vectors, with_info;
     size_t nfields;
     struct resp_arg *fields;    /* in this block, as their bytes are */
+    bool marked;                /* what is found counts as used */
+    uint64_t index_uid;
     struct vs_search **searches;
 };
+
+#define MARKS_MAX 4096          /* of one reply */
 
 static size_t fields_bytes(const struct search_options *o)
 {
@@ -71,6 +75,7 @@ size_t search_job_count(const struct search_job *job)
 enum vs_status search_job_add(struct search_job *job, struct vs_index *index, const struct vs_query *query)
 {
     enum vs_status status = vs_search_begin(index, query, &job->searches[job->n]);
+    job->index_uid = vs_index_uid(index);
     if (!status)
         job->n++;
     return status;
@@ -146,7 +151,8 @@ static bool write_hits(const struct search_job *job, struct resp_writer *w, cons
 static void write_info(struct resp_writer *w, const struct vs_search *search)
 {
     const struct vs_search_stats *s = vs_search_stats(search);
-    resp_map(w, 8);
+    bool filtered = !strncmp(s->plan, "filter", 6);
+    resp_map(w, filtered ? 9 : 8);
     resp_bulk_text(w, "partitions_asked");
     resp_int(w, s->partitions_asked);
     resp_bulk_text(w, "partitions_answered");
@@ -154,11 +160,15 @@ static void write_info(struct resp_writer *w, const struct vs_search *search)
     resp_bulk_text(w, "partial");
     resp_bool(w, s->partial);
     resp_bulk_text(w, "plan");
-    resp_bulk_text(w, s->plan ? s->plan : "");
+    resp_bulk_text(w, s->plan);
     resp_bulk_text(w, "distances");
     resp_int(w, (long long)s->distances);
     resp_bulk_text(w, "nodes");
     resp_int(w, (long long)s->nodes);
+    if (filtered) {
+        resp_bulk_text(w, "examined");
+        resp_int(w, (long long)s->examined);
+    }
     resp_bulk_text(w, "time_us");
     resp_int(w, (long long)(s->search_ns / 1000));
     resp_bulk_text(w, "version");
@@ -183,6 +193,36 @@ static bool write_reply(const struct search_job *job, struct resp_writer *w)
         write_info(w, job->searches[i]);
     mem_free(tmp);
     return ok;
+}
+
+/* Did a search meet a damaged partition? */
+static bool damaged(const struct search_job *job, struct buf *why)
+{
+    for (size_t i = 0; i < job->n; i++)
+        if (vs_search_status(job->searches[i], why) != VS_OK)
+            return true;
+    return false;
+}
+
+/* Without memory for it nothing is marked. */
+static struct cmd_used *used_of(const struct search_job *job)
+{
+    struct cmd_used *used = NULL;
+    size_t total = 0;
+    for (size_t i = 0; i < job->n; i++) {
+        size_t n;
+        vs_search_hits(job->searches[i], &n);
+        total += n;
+    }
+    total = total < MARKS_MAX ? total : MARKS_MAX;
+    if (total)
+        used = mem_try_alloc(sizeof *used + total * sizeof used->marks[0]);
+    if (!used)
+        return NULL;
+    *used = (struct cmd_used){ .index_uid = job->index_uid };
+    for (size_t i = 0; i < job->n && used->n < total; i++)
+        used->n += vs_search_marks(job->searches[i], used->marks + used->n, total - used->n);
+    return used;
 }
 
 /* ---- ending ---- */
@@ -214,10 +254,16 @@ static void search_done(struct vs_search *search, void *arg)
     void (*finish)(struct cmd_pending *) = job->finish;
     struct resp_writer w = { .out = &p->reply, .version = p->resp_version };
     size_t begin = p->reply.len;
-    if (!write_reply(job, &w)) {
+    struct buf why = { 0 };
+    if (damaged(job, &why)) {
+        resp_error(&w, "CORRUPT %.*s", (int)why.len, why.data);
+    } else if (!write_reply(job, &w)) {
         p->reply.len = begin;
         args_status_error(&w, VS_NOMEM);
     }
+    buf_release(&why);
+    if (job->marked)
+        p->used = used_of(job);
     take_from_loop(p);
     search_job_free(job);
     finish(p);
@@ -230,6 +276,7 @@ void search_job_start(struct search_job *job, struct cmd_call *call)
     struct vs_search **searches = job->searches;
     job->pending = p;
     job->finish = call->host->finish;
+    job->marked = vs_marks(call->store);
     atomic_init(&job->left, n);
     __atomic_store_n(&p->arg, job, __ATOMIC_RELEASE);
     p->on_cancel = on_cancel;

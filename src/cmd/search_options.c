@@ -9,8 +9,9 @@
 #define K_DEFAULT 10
 #define FIELDS_MAX 256
 #define TIMEOUT_MS_MAX 86400000
-#define ALLOWED "K, COUNT, OFFSET, EF, RADIUS, EPSILON, EXACT, PARTITION, WITHSCORES, WITHATTRIBS, WITHVECTORS, RETURN, " \
-                "TIMEOUT or WITHINFO is allowed"
+#define FILTER_EF_MAX 1000000000
+#define ALLOWED "K, COUNT, OFFSET, EF, RADIUS, EPSILON, EXACT, FILTER, FILTER-EF, PARTITION, WITHSCORES, WITHATTRIBS, " \
+                "WITHVECTORS, RETURN, TIMEOUT or WITHINFO is allowed"
 
 struct given {              /* what changes the meaning of other options */
     bool k, radius, epsilon;
@@ -19,6 +20,7 @@ struct given {              /* what changes the meaning of other options */
 void search_options_release(struct search_options *o)
 {
     mem_free(o->partitions);
+    vs_filter_unref(o->filter);
     *o = (struct search_options){ 0 };
 }
 
@@ -107,6 +109,42 @@ static bool take_timeout(struct cmd_call *call, struct args *a, struct search_op
     return true;
 }
 
+bool search_options_filter(struct cmd_call *call, struct args *a, enum vs_filter_mode mode, struct search_options *o)
+{
+    const struct resp_arg *text = args_next(a);
+    struct vs_filter *filter;
+    struct vs_filter_error error;
+    if (!text) {
+        resp_error(call->reply, "ERR FILTER needs an expression");
+        return false;
+    }
+    enum vs_status status = vs_filter_new(text->data, text->len, mode, &filter, &error);
+    if (status == VS_OK) {
+        vs_filter_unref(o->filter);
+        o->filter = filter;
+        return true;
+    }
+    struct resp_arg near = { .data = text->data + error.at, .len = text->len - error.at };
+    if (status == VS_INVALID)
+        resp_error(call->reply, "ERR syntax error in FILTER expression near: %.*s", args_shown(&near), near.data);
+    else if (status == VS_LIMIT)
+        resp_error(call->reply, "ERR FILTER: %s", error.what);
+    else
+        args_status_error(call->reply, status);
+    return false;
+}
+
+bool search_options_filter_ef(struct cmd_call *call, struct args *a, struct search_options *o)
+{
+    long long n;
+    if (!args_int(a, 0, FILTER_EF_MAX, &n)) {
+        resp_error(call->reply, "ERR invalid FILTER-EF");
+        return false;
+    }
+    o->query.filter_effort = (size_t)n;
+    return true;
+}
+
 /* One option; false: the error is written. */
 static bool take_one(struct cmd_call *call, struct args *a, const char *command, const struct vs_index *index,
                      struct search_options *o, struct given *given)
@@ -139,6 +177,10 @@ static bool take_one(struct cmd_call *call, struct args *a, const char *command,
         return take_radius(call, a, index, o, given, true);
     if (args_word(a, "PARTITION"))
         return take_partitions(call, a, index, o);
+    if (args_word(a, "FILTER"))
+        return search_options_filter(call, a, VS_FILTER_RICH, o);
+    if (args_word(a, "FILTER-EF"))
+        return search_options_filter_ef(call, a, o);
     if (args_word(a, "RETURN"))
         return take_fields(call, a, o);
     if (args_word(a, "TIMEOUT"))
@@ -160,5 +202,6 @@ bool search_options_take(struct cmd_call *call, struct args *a, const char *comm
         o->query.k = given.radius ? 0 : K_DEFAULT;
     o->query.partitions = o->partitions;
     o->query.npartitions = o->npartitions;
+    o->query.filter = o->filter;
     return true;
 }

@@ -11,6 +11,7 @@ struct vadd {
     const struct resp_arg *id;
     const struct resp_arg *attributes;  /* NULL: not given */
     struct add_options options;
+    uint32_t reduce;                    /* 0: not given */
 };
 
 /* The part after the element. False: the error is written. */
@@ -43,6 +44,8 @@ static enum cmd_result add(struct cmd_call *call, struct vadd *v)
     bool created_index = false;
     if (index) {
         uint32_t dim = vs_index_options(index)->dim;
+        if (!add_options_reduce(w, index, v->reduce, v->vector.dim) || !vector_arg_reduce(w, index, &v->vector))
+            return CMD_DONE;
         if (v->vector.dim != dim) {
             add_options_dim_error(w, v->vector.dim, dim);
             return CMD_DONE;
@@ -56,10 +59,15 @@ static enum cmd_result add(struct cmd_call *call, struct vadd *v)
             resp_null(w);
             return CMD_DONE;
         }
-        index = add_options_create(call, &v->options, v->vector.dim);
+        v->options.input_dim = v->reduce ? v->vector.dim : 0;
+        index = add_options_create(call, &v->options, v->reduce ? v->reduce : v->vector.dim);
         if (!index)
             return CMD_DONE;
         created_index = true;
+        if (!vector_arg_reduce(w, index, &v->vector)) {
+            vs_remove(call->store, call->db, call->argv[1].data, call->argv[1].len);
+            return CMD_DONE;
+        }
     }
 
     struct vs_element element = {
@@ -68,6 +76,9 @@ static enum cmd_result add(struct cmd_call *call, struct vadd *v)
         .vector = v->vector.data,
         .attributes = v->attributes ? v->attributes->data : NULL,
         .attributes_len = v->attributes ? v->attributes->len : 0,
+        .deadline_ms = v->options.deadline_ms,
+        .keep_deadline = v->options.keep_deadline,
+        .past_backlog = call->transaction,
     };
     struct vs_added added = { 0 };
     bool done = false;
@@ -76,13 +87,16 @@ static enum cmd_result add(struct cmd_call *call, struct vadd *v)
         status = vs_add(index, &element, v->options.mode, &added);
         if (status == VS_OK) {
             args_changed(call, 1);
+            if (created_index)
+                args_event(call, EVENT_NEW, "new", 1);
+            args_event(call, EVENT_VECTOR, "vadd", 1);
             resp_bool(w, added.created);
             done = true;
         } else if ((status == VS_EXISTS && v->options.mode == VS_ADD_NX) ||
                    (status == VS_NOTFOUND && v->options.mode == VS_ADD_XX)) {
             resp_null(w);
         } else if (status != VS_BACKLOG) {
-            add_options_failed(w, status, &added);
+            add_options_failed(w, index, status, &added);
         }
     }
     if (created_index && !done)
@@ -96,8 +110,12 @@ enum cmd_result vector_add_vadd(struct cmd_call *call)
     struct vadd v = { 0 };
     enum cmd_result result = CMD_DONE;
     if (args_word(&a, "REDUCE")) {
-        resp_error(call->reply, "ERR the option REDUCE is not offered by this server");
-        return CMD_DONE;
+        long long n;
+        if (!args_int(&a, 1, VEC_DIM_MAX, &n)) {
+            resp_error(call->reply, "ERR invalid vector specification");
+            return CMD_DONE;
+        }
+        v.reduce = (uint32_t)n;
     }
     enum vector_result r = vector_arg_take(call, &a, &v.vector);
     if (r == VECTOR_AGAIN) {
@@ -106,6 +124,8 @@ enum cmd_result vector_add_vadd(struct cmd_call *call)
         v.id = args_next(&a);
         if (!v.id)
             args_wrong_number(call);
+        else if (v.reduce > v.vector.dim)
+            resp_error(call->reply, "ERR invalid vector specification");
         else if (take_options(call, &a, &v))
             result = add(call, &v);
     }

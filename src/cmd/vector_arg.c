@@ -106,6 +106,29 @@ bool vector_arg_blob(struct resp_writer *w, enum vector_format f, const struct r
     return true;
 }
 
+bool vector_arg_reduce(struct resp_writer *w, const struct vs_index *index, struct vector_arg *v)
+{
+    const struct vs_index_options *o = vs_index_options(index);
+    if (!o->input_dim || v->dim != o->input_dim)
+        return true;
+    float *reduced = mem_try_alloc(o->input_dim * sizeof *reduced);
+    if (!reduced) {
+        args_status_error(w, VS_NOMEM);
+        return false;
+    }
+    vs_project(index, v->data, reduced, reduced);
+    mem_free(v->scratch);
+    v->scratch = reduced;
+    v->scratch_cap = o->input_dim;
+    v->data = reduced;
+    v->dim = o->dim;
+    size_t bad = vec_kernels()->first_nonfinite(reduced, v->dim);
+    if (bad == v->dim)
+        return true;
+    nonfinite_error(w, bad);
+    return false;
+}
+
 /* ---- VALUES ---- */
 
 struct values_state {

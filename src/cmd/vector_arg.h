@@ -37,5 +37,7 @@ size_t vector_arg_width(enum vector_format f);
 bool vector_arg_blob(struct resp_writer *w, enum vector_format f, const struct resp_arg *blob, struct vector_arg *v);
 /* Takes (FP32 | FP16 | BF16 | I8) blob or VALUES n v1 .. vn. */
 enum vector_result vector_arg_take(struct cmd_call *call, struct args *a, struct vector_arg *v);
+/* Projects it when it has as many components as the index projects from. False: the error is written. */
+bool vector_arg_reduce(struct resp_writer *w, const struct vs_index *index, struct vector_arg *v);
 
 #endif

@@ -20,19 +20,33 @@ enum cmd_result vector_del_vdel(struct cmd_call *call)
     }
     long long before = s->removed;
     enum cmd_result result = CMD_DONE;
+    enum vs_status status = VS_OK;
     while (index && s->next < call->argc) {
-        const struct resp_arg *id = &call->argv[s->next++];
-        s->removed += vs_delete(index, id->data, id->len) == VS_OK;
+        const struct resp_arg *id = &call->argv[s->next];
+        status = vs_delete(index, id->data, id->len);
+        if (status == VS_BACKLOG) {
+            status = VS_OK;
+            result = CMD_BACKLOG;
+            break;
+        }
+        s->next++;
+        if (status != VS_OK && status != VS_NOTFOUND)
+            break;
+        s->removed += status == VS_OK;
+        status = VS_OK;
         if (s->next < call->argc && args_slice_over(call)) {
             result = CMD_AGAIN;
             break;
         }
     }
     if (s->removed > before) {
+        args_event(call, EVENT_VECTOR, "vdel", 1);
         args_remove_if_empty(call, 1, index);
         args_changed(call, 1);
     }
-    if (result == CMD_DONE)
+    if (status != VS_OK)
+        args_index_error(call->reply, index, status);
+    else if (result == CMD_DONE)
         resp_int(call->reply, s->removed);
     return result;
 }
@@ -40,12 +54,19 @@ enum cmd_result vector_del_vdel(struct cmd_call *call)
 enum cmd_result vector_del_vrem(struct cmd_call *call)
 {
     struct vs_index *index = args_index(call, 1);
-    bool removed = index && vs_delete(index, call->argv[2].data, call->argv[2].len) == VS_OK;
-    if (removed) {
+    enum vs_status status = index ? vs_delete(index, call->argv[2].data, call->argv[2].len) : VS_NOTFOUND;
+    if (status == VS_BACKLOG)
+        return CMD_BACKLOG;
+    if (status != VS_OK && status != VS_NOTFOUND) {
+        args_index_error(call->reply, index, status);
+        return CMD_DONE;
+    }
+    if (status == VS_OK) {
+        args_event(call, EVENT_VECTOR, "vdel", 1);
         args_remove_if_empty(call, 1, index);
         args_changed(call, 1);
     }
-    resp_bool(call->reply, removed);
+    resp_bool(call->reply, status == VS_OK);
     return CMD_DONE;
 }
 
@@ -53,18 +74,25 @@ enum cmd_result vector_del_vsetattr(struct cmd_call *call)
 {
     struct vs_index *index = args_index(call, 1);
     const struct resp_arg *id = &call->argv[2], *attributes = &call->argv[3];
-    if (!index || !vs_contains(index, id->data, id->len)) {
+    const void *data;
+    size_t len;
+    enum vs_status status = index ? vs_get_attributes(index, id->data, id->len, &data, &len) : VS_NOTFOUND;
+    if (status == VS_BACKLOG)
+        return CMD_BACKLOG;
+    if (status == VS_NOTFOUND) {
         resp_bool(call->reply, false);
         return CMD_DONE;
     }
     if (!add_options_element(call->reply, index, id, attributes))
         return CMD_DONE;
-    enum vs_status status = vs_set_attributes(index, id->data, id->len, attributes->data, attributes->len);
+    if (status == VS_OK)
+        status = vs_set_attributes(index, id->data, id->len, attributes->data, attributes->len);
     if (status) {
-        args_status_error(call->reply, status);
+        args_index_error(call->reply, index, status);
         return CMD_DONE;
     }
     args_changed(call, 1);
+    args_event(call, EVENT_VECTOR, "vsetattr", 1);
     resp_bool(call->reply, true);
     return CMD_DONE;
 }

@@ -36,7 +36,10 @@ static void write_attributes(struct resp_writer *w, const struct vs_index *index
 {
     const void *data;
     size_t len;
-    if (vs_get_attributes(index, id->data, id->len, &data, &len) || !data)
+    enum vs_status status = vs_get_attributes(index, id->data, id->len, &data, &len);
+    if (status && status != VS_NOTFOUND)
+        args_index_error(w, index, status);
+    else if (status || !data)
         resp_null(w);
     else
         resp_bulk(w, data, len);
@@ -46,17 +49,23 @@ static void write_attributes(struct resp_writer *w, const struct vs_index *index
 static void write_element(struct resp_writer *w, const struct vs_index *index, const struct resp_arg *id,
                           const struct get_options *o, float *tmp)
 {
-    if (!index || !vs_contains(index, id->data, id->len)) {
+    const void *data;
+    size_t len;
+    enum vs_status status = VS_NOTFOUND;
+    if (index)
+        status = o->vectors ? vs_get_vector(index, id->data, id->len, tmp)
+                            : vs_get_attributes(index, id->data, id->len, &data, &len);
+    if (status == VS_NOTFOUND) {
         resp_null(w);
         return;
     }
-    resp_array(w, (size_t)o->vectors + o->attributes);
-    if (o->vectors) {
-        if (vs_get_vector(index, id->data, id->len, tmp))
-            resp_null(w);
-        else
-            resp_bulk(w, tmp, vs_index_options(index)->dim * sizeof *tmp);
+    if (status) {
+        args_index_error(w, index, status);
+        return;
     }
+    resp_array(w, (size_t)o->vectors + o->attributes);
+    if (o->vectors)
+        resp_bulk(w, tmp, vs_index_options(index)->dim * sizeof *tmp);
     if (o->attributes)
         write_attributes(w, index, id);
 }
@@ -78,6 +87,8 @@ enum cmd_result vector_get_vget(struct cmd_call *call)
     struct get_options o = { 0 };
     float *tmp = NULL;
     struct vs_index *index = args_index(call, 1);
+    if (!args_ready(index, &call->argv[2]))
+        return CMD_BACKLOG;
     if (get_options(call, &a, "VGET", &o) && vector_room(call->reply, index, &tmp))
         write_element(call->reply, index, &call->argv[2], &o, tmp);
     mem_free(tmp);
@@ -107,6 +118,10 @@ enum cmd_result vector_get_vmget(struct cmd_call *call)
     }
     enum cmd_result result = CMD_DONE;
     while (*next < (size_t)n) {
+        if (!args_ready(index, &ids[*next])) {
+            result = CMD_BACKLOG;
+            break;
+        }
         write_element(call->reply, index, &ids[(*next)++], &o, tmp);
         if (*next < (size_t)n && args_slice_over(call)) {
             result = CMD_AGAIN;
@@ -183,8 +198,12 @@ static bool vemb_begin(struct cmd_call *call, bool raw)
     s->dim = dim;
     call->state = s;
     call->state_free = mem_free;
-    if (vs_get_vector(index, id->data, id->len, s->vector)) {
-        resp_null(call->reply);
+    enum vs_status status = vs_get_vector(index, id->data, id->len, s->vector);
+    if (status) {
+        if (status != VS_NOTFOUND)
+            args_index_error(call->reply, index, status);
+        else
+            resp_null(call->reply);
         return false;
     }
     if (raw) {
@@ -197,6 +216,9 @@ static bool vemb_begin(struct cmd_call *call, bool raw)
         }
         return false;
     }
+    if (vs_index_options(index)->type == VEC_BIN)   /* as in the original; VGET gives what was given */
+        for (uint32_t i = 0; i < dim; i++)
+            s->vector[i] = s->vector[i] > 0 ? 1 : -1;
     resp_array(call->reply, dim);
     return true;
 }
@@ -208,6 +230,8 @@ enum cmd_result vector_get_vemb(struct cmd_call *call)
         resp_error(call->reply, "ERR invalid option");
         return CMD_DONE;
     }
+    if (!call->state && !args_ready(args_index(call, 1), &call->argv[2]))
+        return CMD_BACKLOG;
     if (!call->state && !vemb_begin(call, raw))
         return CMD_DONE;
     struct vemb_state *s = call->state;
@@ -226,6 +250,8 @@ enum cmd_result vector_get_vemb(struct cmd_call *call)
 enum cmd_result vector_get_vgetattr(struct cmd_call *call)
 {
     struct vs_index *index = args_index(call, 1);
+    if (!args_ready(index, &call->argv[2]))
+        return CMD_BACKLOG;
     if (index)
         write_attributes(call->reply, index, &call->argv[2]);
     else
@@ -253,7 +279,16 @@ enum cmd_result vector_get_vdim(struct cmd_call *call)
 enum cmd_result vector_get_vismember(struct cmd_call *call)
 {
     struct vs_index *index = args_index(call, 1);
-    resp_bool(call->reply, index && vs_contains(index, call->argv[2].data, call->argv[2].len));
+    if (!args_ready(index, &call->argv[2]))
+        return CMD_BACKLOG;
+    const void *data;
+    size_t len;
+    enum vs_status status =
+        index ? vs_get_attributes(index, call->argv[2].data, call->argv[2].len, &data, &len) : VS_NOTFOUND;
+    if (status == VS_OK || status == VS_NOTFOUND)
+        resp_bool(call->reply, status == VS_OK);
+    else
+        args_index_error(call->reply, index, status);
     return CMD_DONE;
 }
 
@@ -287,7 +322,7 @@ enum cmd_result vector_get_vinfo(struct cmd_call *call)
     pair_text(w, "quant-type", o->type == VEC_Q8 ? "int8" : vec_type_name(o->type));
     pair_int(w, "hnsw-m", o->m);
     pair_int(w, "vector-dim", o->dim);
-    pair_int(w, "projection-input-dim", 0);
+    pair_int(w, "projection-input-dim", o->input_dim);
     pair_int(w, "size", vs_index_count(index));
     pair_int(w, "max-level", sums->max_level < 0 ? 0 : (uint64_t)sums->max_level);
     pair_int(w, "attributes-count", vs_attributes_count(index));

@@ -39,6 +39,14 @@ static const struct cmd_arg types[] = {
 };
 static const struct cmd_arg originals[] = { WORD("f32", "F32"), WORD("f16", "F16"), WORD("none", "NONE"), END };
 static const struct cmd_arg conditions[] = { WORD("nx", "NX"), WORD("xx", "XX"), END };
+static const struct cmd_arg times[] = {
+    { .name = "seconds", .type = ARG_INTEGER, .token = "EX" },
+    { .name = "milliseconds", .type = ARG_INTEGER, .token = "PX" },
+    { .name = "unix-time-seconds", .type = ARG_UNIX_TIME, .token = "EXAT" },
+    { .name = "unix-time-milliseconds", .type = ARG_UNIX_TIME, .token = "PXAT" },
+    WORD("keepttl", "KEEPTTL"),
+    END,
+};
 static const struct cmd_arg ack_levels[] = { WORD("one", "ONE"), WORD("quorum", "QUORUM"), WORD("all", "ALL"), END };
 static const struct cmd_arg ack[] = {
     { .name = "level", .type = ARG_ONEOF, .token = "ACK", .children = ack_levels },
@@ -52,10 +60,12 @@ static const struct cmd_arg ack[] = {
     INT_OPTION("ef", "EF"), INT_OPTION("links", "M"),                                                           \
     { .name = "partition", .type = ARG_STRING, .token = "PARTITION", .flags = ARG_OPTIONAL },                   \
     { .name = "condition", .type = ARG_ONEOF, .flags = ARG_OPTIONAL, .children = conditions },                  \
+    { .name = "expiration", .type = ARG_ONEOF, .flags = ARG_OPTIONAL, .children = times },                      \
     { .name = "ack", .type = ARG_BLOCK, .flags = ARG_OPTIONAL, .children = ack }
 
 const struct cmd_arg vector_grammar_vadd[] = {
     KEY,
+    INT_OPTION("dimension", "REDUCE"),
     { .name = "vector", .type = ARG_ONEOF, .children = vector_forms },
     ELEMENT,
     FLAG("cas", "CAS"),
@@ -91,6 +101,10 @@ const struct cmd_arg vector_grammar_vmadd[] = {
     { "ERR invalid ACK: ONE, QUORUM or ALL, then optionally milliseconds, is allowed", "Another word follows ACK." }, \
     { "ERR invalid ACK: the time-out is negative", "The milliseconds after the level are below 0." },                \
     { "ERR NX and XX exclude each other", "Both are given." },                                                       \
+    { "ERR EX, PX, EXAT, PXAT and KEEPTTL exclude each other", "More than one is given." },                          \
+    { "ERR EX needs a time", "The option is the last argument." },                                                   \
+    { "ERR value is not an integer or out of range", "The time is not a whole number of 64 bits." },                 \
+    { "ERR invalid expire time in 'vadd' command", "The time is not above 0, or too far away to be counted in milliseconds." }, \
     { "ERR PARTITION needs the name of a partition", "PARTITION is the last argument." },                            \
     { "ERR no such partition 'x': this element belongs to partition '0'", "The index has no partition of this name." }, \
     { "ERR this index places elements by hash: this one belongs to partition '1'",                                   \
@@ -109,6 +123,10 @@ const struct cmd_arg vector_grammar_vmadd[] = {
 const struct cmd_error_doc vector_errors_vadd[] = {
     ADD_ERRORS,
     { "ERR invalid option after element", "An option is unknown, or SETATTR lacks its value." },
+    { "ERR cannot add projection to existing set without projection", "REDUCE is given, and the index does not reduce." },
+    { "ERR projection dimension mismatch with existing set", "REDUCE is given, and the index reduces to another length." },
+    { "ERR Input dimension mismatch for projection - got 3 but projection expects 4",
+      "The vector's length is neither that which the index reduces nor, without REDUCE, that of the index." },
     END_ERRORS,
 };
 
@@ -158,6 +176,8 @@ static const struct cmd_arg fields[] = {
     INT_OPTION("offset", "OFFSET"), INT_OPTION("ef", "EF"),                                     \
     { .name = "within", .type = ARG_ONEOF, .flags = ARG_OPTIONAL, .children = radius_words },   \
     FLAG("exact", "EXACT"),                                                                     \
+    { .name = "expression", .type = ARG_STRING, .token = "FILTER", .flags = ARG_OPTIONAL },     \
+    INT_OPTION("effort", "FILTER-EF"),                                                          \
     { .name = "partitions", .type = ARG_BLOCK, .flags = ARG_OPTIONAL, .children = partitions }, \
     FLAG("withscores", "WITHSCORES"), FLAG("withattribs", "WITHATTRIBS"),                       \
     FLAG("withvectors", "WITHVECTORS"),                                                         \
@@ -180,13 +200,19 @@ const struct cmd_arg vector_grammar_vmsearch[] = {
     END,
 };
 
-#define ALLOWED "K, COUNT, OFFSET, EF, RADIUS, EPSILON, EXACT, PARTITION, WITHSCORES, WITHATTRIBS, WITHVECTORS, RETURN, " \
-                "TIMEOUT or WITHINFO is allowed"
+#define ALLOWED "K, COUNT, OFFSET, EF, RADIUS, EPSILON, EXACT, FILTER, FILTER-EF, PARTITION, WITHSCORES, WITHATTRIBS, " \
+                "WITHVECTORS, RETURN, TIMEOUT or WITHINFO is allowed"
+#define FILTER_ERRORS                                                                                              \
+    { "ERR syntax error in FILTER expression near: == 3", "The expression cannot be understood from there on." },  \
+    { "ERR FILTER: the expression is longer than 32768 bytes", "It is; or it is nested more than 256 deep, or a path has more than 32 names." }, \
+    { "ERR invalid FILTER-EF", "FILTER-EF is not a number from 0." }
 #define SEARCH_ERRORS                                                                                              \
     { "ERR invalid vector specification", "The query's keyword is unknown, its value is missing, or it is no vector." }, \
     { "ERR invalid vector specification: component 3 (counted from 0) is not a finite number",                     \
       "A component is NaN or infinite, or too large for a single-precision float." },                              \
     { "ERR Vector dimension mismatch - got 3 but set has 4", "The query's length is not the index's." },           \
+    { "ERR Input dimension mismatch for projection - got 3 but projection expects 4",                              \
+      "The same, of an index with REDUCE: the query has neither the length before nor that after it." },           \
     { "ERR invalid K: a number of 1 to 1000000 is allowed", "Another value of K." },                               \
     { "ERR invalid COUNT: a number of 1 to 1000000 is allowed", "Another value of COUNT." },                       \
     { "ERR invalid OFFSET: a number of 0 to 1000000 is allowed", "Another value of OFFSET." },                     \
@@ -195,6 +221,8 @@ const struct cmd_arg vector_grammar_vmsearch[] = {
     { "ERR invalid EPSILON", "EPSILON is not a finite number above 0." },                                          \
     { "ERR EPSILON is for COSINE alone: this index is l2, use RADIUS", "The index has another metric." },          \
     { "ERR RADIUS and EPSILON exclude each other", "Both are given." },                                            \
+    { "ERR FILTER needs an expression", "FILTER is the last argument." },                                          \
+    FILTER_ERRORS,                                                                                                 \
     { "ERR invalid PARTITION: a number of 1 to 4096, then so many names, is allowed", "The number, or a name, is missing." }, \
     { "ERR no such partition 'x'", "The index has no partition of this name." },                                   \
     { "ERR invalid RETURN: a number of 1 to 256, then so many fields, is allowed", "The number, or a field, is missing." }, \
@@ -214,6 +242,37 @@ const struct cmd_error_doc vector_errors_vmsearch[] = {
     { "ERR invalid number of queries: a number of 1 to 1024 is allowed", "Another value of n." },
     { "ERR number of queries mismatch: 3 blobs are announced, 2 arguments follow", "Fewer than n arguments follow n." },
     { "ERR syntax error in VMSEARCH command near 'x': " ALLOWED, "An option is unknown." },
+    END_ERRORS,
+};
+
+/* ---- VSIM ---- */
+
+const struct cmd_arg vector_grammar_vsim[] = {
+    KEY,
+    { .name = "query", .type = ARG_ONEOF, .children = query_forms },
+    FLAG("withscores", "WITHSCORES"), FLAG("withattribs", "WITHATTRIBS"),
+    INT_OPTION("count", "COUNT"), NUMBER_OPTION("epsilon", "EPSILON"), INT_OPTION("ef", "EF"),
+    { .name = "expression", .type = ARG_STRING, .token = "FILTER", .flags = ARG_OPTIONAL },
+    INT_OPTION("effort", "FILTER-EF"),
+    FLAG("truth", "TRUTH"), FLAG("nothread", "NOTHREAD"),
+    END,
+};
+
+const struct cmd_error_doc vector_errors_vsim[] = {
+    { "ERR invalid vector specification", "The query's keyword is unknown, its value is missing, or it is no vector." },
+    { "ERR invalid vector specification: component 3 (counted from 0) is not a finite number",
+      "A component is NaN or infinite, or too large for a single-precision float." },
+    { "ERR Vector dimension mismatch - got 3 but set has 4", "The query's length is not the index's." },
+    { "ERR Input dimension mismatch for projection - got 3 but projection expects 4",
+      "The same, of an index with REDUCE: the query has neither the length before nor that after it." },
+    { "ERR element not found in set", "ELE names an element that is not in the index." },
+    { "ERR invalid COUNT", "COUNT is not a number from 1, or more than 1,000,000 elements are asked for and there." },
+    { "ERR invalid EF", "EF is not a number of 1 to 1,000,000." },
+    { "ERR invalid EPSILON", "EPSILON is not a number above 0." },
+    { "ERR EPSILON is for COSINE alone: this index is l2, use VSEARCH with RADIUS", "The index has another metric." },
+    FILTER_ERRORS,
+    { "ERR syntax error in VSIM command", "An option is unknown, or lacks its value." },
+    { "OOM command not allowed: not enough memory for what it asks", "The system gives no more memory." },
     END_ERRORS,
 };
 
@@ -264,6 +323,43 @@ const struct cmd_error_doc vector_errors_vdim[] = {
 const struct cmd_error_doc vector_errors_vsetattr[] = {
     { "ERR attributes too long - got 16777217 bytes but at most 16777216 are allowed", "The attributes are too long." },
     { "ERR invalid JSON in attributes: this index was created STRICT", "The attributes are not JSON." },
+    NO_MEMORY,
+    END_ERRORS,
+};
+
+/* ---- ids and links ---- */
+
+const struct cmd_arg vector_grammar_vrange[] = {
+    KEY,
+    { .name = "start", .type = ARG_STRING },
+    { .name = "end", .type = ARG_STRING },
+    { .name = "count", .type = ARG_INTEGER, .flags = ARG_OPTIONAL },
+    END,
+};
+const struct cmd_arg vector_grammar_vrandmember[] = {
+    KEY,
+    { .name = "count", .type = ARG_INTEGER, .flags = ARG_OPTIONAL },
+    END,
+};
+const struct cmd_arg vector_grammar_vlinks[] = { KEY, ELEMENT, FLAG("withscores", "WITHSCORES"), END };
+
+const struct cmd_error_doc vector_errors_vrange[] = {
+    { "ERR invalid start range format", "The start is none of -, [element and (element." },
+    { "ERR invalid end range format", "The end is none of +, [element and (element." },
+    { "ERR '-' can only be used as first argument, '+' only as second", "They stand the other way round." },
+    { "ERR invalid COUNT value", "The count is not a number." },
+    NO_MEMORY,
+    END_ERRORS,
+};
+const struct cmd_error_doc vector_errors_vrandmember[] = {
+    { "ERR COUNT value is not an integer", "The count is not a number." },
+    { "ERR COUNT value is out of range: a number from -1000000 is allowed", "The count is lower." },
+    NO_MEMORY,
+    END_ERRORS,
+};
+const struct cmd_error_doc vector_errors_vlinks[] = {
+    { "ERR wrong number of arguments for 'vlinks' command", "The fourth argument is not WITHSCORES." },
+    { "CORRUPT the partition of this element is damaged", "A file of a snapshot does not hold what it should." },
     NO_MEMORY,
     END_ERRORS,
 };

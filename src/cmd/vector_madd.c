@@ -71,7 +71,7 @@ static bool parse(struct cmd_call *call, struct vmadd *m)
             enum add_taken taken = add_options_take(call, &a, &m->options);
             if (taken == ADD_UNKNOWN)
                 resp_error(w, "ERR syntax error in VMADD command near '%.*s': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, "
-                              "F16, BF16, Q4, BIN, ORIGINALS, EF, M, NX, XX or ACK is allowed",
+                              "F16, BF16, Q4, BIN, ORIGINALS, EF, M, NX, XX, EX, PX, EXAT, PXAT, KEEPTTL or ACK is allowed",
                            args_shown(args_peek(&a)), args_peek(&a)->data);
             if (taken != ADD_TAKEN)
                 return false;
@@ -108,6 +108,8 @@ static bool entry_ok(struct resp_writer *w, struct vmadd *m, size_t i, const str
 {
     if (!vector_arg_blob(w, m->format, &m->entries[i * 2 + 1], &m->vector))
         return false;
+    if (index && !vector_arg_reduce(w, index, &m->vector))
+        return false;
     if (m->vector.dim != dim) {
         add_options_dim_error(w, m->vector.dim, dim);
         return false;
@@ -120,6 +122,8 @@ static bool entry_ok(struct resp_writer *w, struct vmadd *m, size_t i, const str
 static bool add_entry(struct cmd_call *call, struct vmadd *m, size_t i, struct vs_index *index, bool *changed)
 {
     const struct resp_arg *id = id_of(m, i), *attributes = attributes_of(m, i);
+    if (!args_ready(index, id))
+        return false;
     /* An empty one removes what is there; a new element gets none, rather than an empty string. */
     if (attributes && !attributes->len && !vs_contains(index, id->data, id->len))
         attributes = NULL;
@@ -129,7 +133,9 @@ static bool add_entry(struct cmd_call *call, struct vmadd *m, size_t i, struct v
         .vector = m->vector.data,
         .attributes = attributes ? attributes->data : NULL,
         .attributes_len = attributes ? attributes->len : 0,
-        .past_backlog = m->atomic,
+        .deadline_ms = m->options.deadline_ms,
+        .keep_deadline = m->options.keep_deadline,
+        .past_backlog = m->atomic || call->transaction,
     };
     struct vs_added added = { 0 };
     enum vs_status status = vs_add(index, &element, m->options.mode, &added);
@@ -142,7 +148,7 @@ static bool add_entry(struct cmd_call *call, struct vmadd *m, size_t i, struct v
                (status == VS_NOTFOUND && m->options.mode == VS_ADD_XX)) {
         resp_null(call->reply);
     } else {
-        add_options_failed(call->reply, status, &added);
+        add_options_failed(call->reply, index, status, &added);
     }
     return true;
 }
@@ -186,6 +192,7 @@ static struct vs_index *add_first(struct cmd_call *call, struct vmadd *m, struct
         return NULL;
     }
     s->uid = vs_index_uid(index);
+    args_event(call, EVENT_NEW, "new", 1);
     return index;
 }
 
@@ -217,8 +224,10 @@ static enum cmd_result add_each(struct cmd_call *call, struct vmadd *m)
             break;
         }
     }
-    if (changed)
+    if (changed) {
         args_changed(call, 1);
+        args_event(call, EVENT_VECTOR, "vadd", 1);
+    }
     return result;
 }
 
@@ -261,13 +270,14 @@ static bool all_ok(struct cmd_call *call, struct vmadd *m, const struct vs_index
     return ok;
 }
 
-static bool room_for_all(const struct vmadd *m, const struct vs_index *index)
+/* A transaction has waited for the backlog already. */
+static bool room_for_all(const struct cmd_call *call, const struct vmadd *m, const struct vs_index *index)
 {
-    for (size_t i = 0; i < m->n; i++) {
-        if (vs_backlogged(index, id_of(m, i)->data, id_of(m, i)->len))
-            return false;
-    }
-    return true;
+    bool room = true;
+    for (size_t i = 0; i < m->n; i++)   /* all: partitions that are not open are opened at a time */
+        room &= call->transaction ? args_ready(index, id_of(m, i))
+                                  : !vs_backlogged(index, id_of(m, i)->data, id_of(m, i)->len);
+    return room;
 }
 
 /* The new index, with a place for every entry in the partition asked for; NULL: the error is written, there is none. */
@@ -284,15 +294,17 @@ static enum cmd_result add_all(struct cmd_call *call, struct vmadd *m)
 {
     struct vs_index *index = args_index(call, 1);
     uint32_t dim = index ? vs_index_options(index)->dim : first_dim(m);
-    if (m->n > ATOMIC_ENTRIES_MAX || (uint64_t)m->n * dim > ATOMIC_COMPONENTS_MAX) {
+    uint32_t wide = index && vs_index_options(index)->input_dim ? vs_index_options(index)->input_dim : dim;
+    if (m->n > ATOMIC_ENTRIES_MAX || (uint64_t)m->n * wide > ATOMIC_COMPONENTS_MAX) {
         resp_error(call->reply, "ERR ATOMIC takes at most %d entries and %u components in all", ATOMIC_ENTRIES_MAX,
                    ATOMIC_COMPONENTS_MAX);
         return CMD_DONE;
     }
+    bool is_new = !index;
+    if (index && !room_for_all(call, m, index))
+        return CMD_BACKLOG;         /* nothing is done yet: the next call looks at everything again */
     if ((index && !add_options_check(call->reply, &m->options, index)) || !all_ok(call, m, index, dim))
         return CMD_DONE;
-    if (index && !room_for_all(m, index))
-        return CMD_BACKLOG;         /* nothing is done yet: the next call looks at everything again */
     if (!index && !(index = create_for_all(call, m, dim)))
         return CMD_DONE;
     bool changed = false;
@@ -300,8 +312,12 @@ static enum cmd_result add_all(struct cmd_call *call, struct vmadd *m)
     for (size_t i = 0; i < m->n; i++)
         if (entry_ok(call->reply, m, i, index, dim))
             add_entry(call, m, i, index, &changed);
-    if (changed)
+    if (changed) {
         args_changed(call, 1);
+        if (is_new)
+            args_event(call, EVENT_NEW, "new", 1);
+        args_event(call, EVENT_VECTOR, "vadd", 1);
+    }
     args_remove_if_empty(call, 1, index);
     return CMD_DONE;
 }

@@ -1,4 +1,4 @@
-/* VSEARCH and VMSEARCH: arguments into searches. What each search sees is fixed on the loop, in the order of the
+/* VSEARCH, VSIM and VMSEARCH: arguments into searches. What each search sees is fixed on the loop, in the order of the
  * connection's commands; the searching and the writing of the reply are the workers' (search_job.h). */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -23,8 +23,12 @@ static bool take_element(struct cmd_call *call, struct args *a, const struct vs_
         return false;
     }
     v->scratch_cap = dim;
-    if (vs_get_vector(index, id->data, id->len, v->scratch)) {
-        resp_error(call->reply, "ERR element not found in set");
+    enum vs_status status = vs_get_vector(index, id->data, id->len, v->scratch);
+    if (status) {
+        if (status == VS_NOTFOUND)
+            resp_error(call->reply, "ERR element not found in set");
+        else
+            args_index_error(call->reply, index, status);
         return false;
     }
     v->data = v->scratch;
@@ -32,12 +36,19 @@ static bool take_element(struct cmd_call *call, struct args *a, const struct vs_
     return true;
 }
 
-static bool dim_ok(struct cmd_call *call, const struct vs_index *index, const struct vector_arg *v)
+/* Makes a query of the full length one of the index's, where that reduces. False: the error is written. */
+static bool dim_ok(struct cmd_call *call, const struct vs_index *index, struct vector_arg *v)
 {
-    uint32_t dim = vs_index_options(index)->dim;
-    if (v->dim == dim)
+    if (!vector_arg_reduce(call->reply, index, v))
+        return false;
+    const struct vs_index_options *o = vs_index_options(index);
+    if (v->dim == o->dim)
         return true;
-    resp_error(call->reply, "ERR Vector dimension mismatch - got %u but set has %u", v->dim, dim);
+    if (o->input_dim)
+        resp_error(call->reply, "ERR Input dimension mismatch for projection - got %u but projection expects %u", v->dim,
+                   o->input_dim);
+    else
+        resp_error(call->reply, "ERR Vector dimension mismatch - got %u but set has %u", v->dim, o->dim);
     return false;
 }
 
@@ -49,14 +60,17 @@ static enum cmd_result search(struct cmd_call *call, struct vs_index *index, str
     enum vs_status status = job ? search_job_add(job, index, &o->query) : VS_NOMEM;
     if (status) {
         search_job_free(job);
-        args_status_error(call->reply, status);
+        if (status == VS_BACKLOG)
+            return CMD_BACKLOG;
+        args_index_error(call->reply, index, status);
         return CMD_DONE;
     }
     search_job_start(job, call);
     return CMD_PENDING;
 }
 
-enum cmd_result vector_search_vsearch(struct cmd_call *call)
+/* One query: what VSEARCH and VSIM are, but for the options. */
+static enum cmd_result search_one(struct cmd_call *call, bool sim)
 {
     struct vs_index *index = args_index(call, 1);
     if (!index) {
@@ -68,17 +82,32 @@ enum cmd_result vector_search_vsearch(struct cmd_call *call)
     struct search_options o = { 0 };
     enum cmd_result result = CMD_DONE;
     enum vector_result r;
-    if (args_word(&a, "ELE"))
+    bool element = args_word(&a, "ELE");
+    if (element && args_left(&a) && !args_ready(index, args_peek(&a)))
+        return CMD_BACKLOG;
+    if (element)
         r = take_element(call, &a, index, &v) ? VECTOR_OK : VECTOR_ERROR;
     else
         r = vector_arg_take(call, &a, &v);
     if (r == VECTOR_AGAIN)
         result = CMD_AGAIN;
-    else if (r == VECTOR_OK && dim_ok(call, index, &v) && search_options_take(call, &a, "VSEARCH", index, &o))
+    else if (r == VECTOR_OK && (element || dim_ok(call, index, &v)) &&
+             (sim ? search_options_take_sim(call, &a, index, &o)
+                  : search_options_take(call, &a, "VSEARCH", index, &o)))
         result = search(call, index, &o, &v);
     search_options_release(&o);
     vector_arg_release(&v);
     return result;
+}
+
+enum cmd_result vector_search_vsearch(struct cmd_call *call)
+{
+    return search_one(call, false);
+}
+
+enum cmd_result vector_search_vsim(struct cmd_call *call)
+{
+    return search_one(call, true);
 }
 
 /* ---- VMSEARCH ---- */
@@ -138,8 +167,10 @@ static enum cmd_result begin_many(struct cmd_call *call, struct vs_index *index,
             return CMD_DONE;
         m->options.query.vector = m->vector.data;
         enum vs_status status = search_job_add(s->job, index, &m->options.query);
+        if (status == VS_BACKLOG)
+            return CMD_BACKLOG;
         if (status) {
-            args_status_error(call->reply, status);
+            args_index_error(call->reply, index, status);
             return CMD_DONE;
         }
     }

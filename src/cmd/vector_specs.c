@@ -47,6 +47,9 @@ const struct cmd_spec cmd_vector_specs[] = {
             "the element type, M and ORIGINALS must agree with it when given, and EF is accepted without effect: "
             "one index links all with the same "
             "effort.\n\n"
+            "REDUCE, of a new index, has every vector projected to so many components, which keeps angles about as they are: the "
+            "projection is pseudo-random, of the index's seed. Later it may be left out, and must agree when it is "
+            "given; vectors have the full length, or, without REDUCE, may be reduced already. VPARTITION CREATE has REDUCE, too.\n\n"
             "SETATTR gives the element JSON attributes. Without it a replaced element keeps its own; an "
             "empty string removes "
             "them. NX adds only a new element, XX only replaces one. CAS is accepted for clients that send "
@@ -119,20 +122,54 @@ const struct cmd_spec cmd_vector_specs[] = {
             "COSINE those with 1 - score <= d, "
             "under L2 score <= d, under IP score >= d. EPSILON, for COSINE, filters the K best by 1 - score "
             "<= d.\n\n"
+            "FILTER returns only elements whose JSON attributes match an [expression](../filters.md): as many as "
+            "there are, up to K. FILTER-EF ends the search after the expression has been evaluated for so "
+            "many elements of a partition, with what was found; 0, the default, sets no such bound.\n\n"
             "PARTITION searches only the partitions named. RETURN gives top-level fields of the JSON "
             "attributes: the text of "
             "strings, other values as JSON, null where there is none. TIMEOUT ends the search after so many "
             "milliseconds with the best "
             "found so far; the map of WITHINFO then says partial. In that map, version is the highest "
             "sequence number of the partitions "
-            "that the search saw, plan is `graph`, `scan` or `graph+scan`, and distances and nodes count "
-            "what was computed and visited.\n\n"
+            "that the search saw, plan is `graph`, `scan` or `graph+scan`, with FILTER `filter+` before it, and "
+            "distances and nodes count "
+            "what was computed and visited; with FILTER there is also examined, the elements that it was evaluated "
+            "for.\n\n"
             "Searches run on the worker threads; those that one connection sends without waiting run in "
             "parallel. A search whose client has "
             "gone is stopped.",
         .example = "> VSEARCH docs VALUES 3 0.1 0.2 0.3 K 2 WITHSCORES\n1) \"first\"\n2) \"1\"\n3) "
                    "\"second\"\n4) \"0.9914163947105408\"",
         .errors = vector_errors_vsearch,
+    },
+    {
+        .name = "vsim",
+        .summary = "Finds the elements nearest to a vector or to another element, as in Redis' vector sets.",
+        .group = "vector_set",
+        .since = "8.0.0",
+        .complexity = "O(log N) for N elements; TRUTH: O(N)",
+        .arity = -4,
+        .flags = CMD_READONLY,
+        .acl = ACL_V_READ | ACL_SLOW,
+        KEYS,
+        .args = vector_grammar_vsim,
+        .handler = vector_search_vsim,
+        .reply = "An array of elements, best first. With WITHSCORES or WITHATTRIBS each element is followed by what was asked "
+                 "for: its score, then its attributes (null when it has none). RESP2 has all in one flat array, scores as bulk "
+                 "strings. RESP3 has a map from each element to the one thing asked for, or to an array of the two; scores are "
+                 "doubles. A key that does not exist: an empty array, whatever the other arguments.",
+        .notes =
+            "The search is that of [VSEARCH](vsearch.md), which takes more options; this command is for clients of vector "
+            "sets. The score is 1 - distance / 2 with distance 1 - cos: 1 for the same direction, 0.5 at right angles, 0 for "
+            "the opposite. (An index of another metric gives the scores that VSEARCH gives.)\n\n"
+            "COUNT results are returned, 10 by default. EF is the effort of the search, 100 by default: more finds more of the "
+            "true neighbours. EPSILON keeps those with 1 - score <= epsilon. TRUTH compares with every element. FILTER returns "
+            "only elements whose JSON attributes match an [expression](../filters.md) of vector sets: COUNT of them where there "
+            "are so many, unless FILTER-EF n ends the search after the expression was evaluated for n elements of a "
+            "partition. NOTHREAD is accepted and has no effect: searches run on the worker threads, and hold nobody up.",
+        .example = "> VSIM docs VALUES 3 0.1 0.2 0.3 COUNT 2 WITHSCORES\n1) \"first\"\n2) \"1\"\n3) "
+                   "\"second\"\n4) \"0.9914163947105408\"",
+        .errors = vector_errors_vsim,
     },
     {
         .name = "vmsearch",
@@ -279,7 +316,7 @@ const struct cmd_spec cmd_vector_specs[] = {
             "| quant-type | type of the codes: int8 or f32 |\n"
             "| hnsw-m | links that a node chooses |\n"
             "| vector-dim | components of a vector |\n"
-            "| projection-input-dim | 0: vectors are not projected |\n"
+            "| projection-input-dim | components that vectors are projected from (REDUCE); 0: they are not |\n"
             "| size | elements |\n"
             "| max-level | highest level of the graphs |\n"
             "| attributes-count | elements with attributes |\n"
@@ -332,12 +369,73 @@ const struct cmd_spec cmd_vector_specs[] = {
                  "component i is above 0, in whole 8 bytes. "
                  "Q8 and Q4 are answered as int8, BIN as bin, the others as f32; these blobs are made for the "
                  "reply, in the form that clients of vector sets "
-                 "know. Without RAW an element of type BIN has its components, as any other; vector sets "
-                 "of Redis give 1 or -1. "
-                 "VGET returns the vector as one blob.",
+                 "know. Without RAW an element of type BIN has 1 and -1, the signs of its components. "
+                 "VGET returns the vector as it was given, as one blob.",
         .example = "> VEMB docs first\n1) \"0.10000000149011612\"\n2) \"0.20000000298023224\"\n3) "
                    "\"0.30000001192092896\"",
         .errors = vector_errors_vemb,
+    },
+    {
+        .name = "vrange",
+        .summary = "Lists elements in the order of their bytes.",
+        .group = "vector_set",
+        .since = "8.4.0",
+        .complexity = "O(N + R*log R) for N elements of which R are returned, on a worker thread",
+        .arity = -4,
+        .flags = CMD_READONLY,
+        .acl = ACL_V_READ | ACL_SLOW,
+        KEYS,
+        .args = vector_grammar_vrange,
+        .handler = vector_ids_vrange,
+        .reply = "An array of elements. A key that does not exist: an empty array.",
+        .notes = "The start is `-` (from the first), `[x` (from x on) or `(x` (after x); the end is `+`, `[x` or `(x`. Elements "
+                 "compare byte by byte, a shorter one before a longer one that begins with it. At most count elements are "
+                 "returned; without a count, or with a negative one, all.\n\n"
+                 "To go through an index in steps, begin with `-` and go on with `(` and the last element returned. The reply "
+                 "is of one moment. A worker looks at all elements for it, since none keeps them in order; nothing else "
+                 "waits for it.",
+        .example = "> VRANGE docs - + 10\n1) \"first\"\n2) \"second\"\n> VRANGE docs (first +\n1) \"second\"",
+        .errors = vector_errors_vrange,
+    },
+    {
+        .name = "vrandmember",
+        .summary = "Returns elements at random.",
+        .group = "vector_set",
+        .since = "8.0.0",
+        .complexity = "O(1) for one; O(N) for N elements, on a worker thread, for more than 64, or more than half of them",
+        .arity = -2,
+        .flags = CMD_READONLY,
+        .acl = ACL_V_READ | ACL_SLOW,
+        KEYS,
+        .args = vector_grammar_vrandmember,
+        .handler = vector_ids_vrandmember,
+        .reply = "Without a count one element; null when there is no such key. With a count an array; an empty one when there "
+                 "is no such key.",
+        .notes = "With a count above 0 so many different elements are returned, or all that there are; with one below 0 "
+                 "exactly so many, among which the same may stand several times. Each element is as likely as any other.",
+        .example = "> VRANDMEMBER docs\n\"second\"\n> VRANDMEMBER docs -3\n1) \"first\"\n2) \"first\"\n3) \"second\"",
+        .errors = vector_errors_vrandmember,
+    },
+    {
+        .name = "vlinks",
+        .summary = "Returns the elements that one is linked to in the graph.",
+        .group = "vector_set",
+        .since = "8.0.0",
+        .complexity = "O(M) for M links",
+        .arity = -3,
+        .flags = CMD_READONLY | CMD_FAST,
+        .acl = ACL_V_READ | ACL_FAST,
+        KEYS,
+        .args = vector_grammar_vlinks,
+        .handler = vector_ids_vlinks,
+        .reply = "An array of the graph's levels, the top one of the element first, each an array of elements, the nearest "
+                 "first. WITHSCORES: each element has its score, in RESP2 behind it in a flat array, in RESP3 in a map. "
+                 "Null when there is no such element or key.",
+        .notes = "Scores are those of VSIM, measured on the vectors as they were given where they are kept. An element that is "
+                 "not linked has one level, with the nearest elements, as many as it might be linked to: elements are "
+                 "linked shortly after they were added, and a partition has no graph before it holds 1,024.",
+        .example = "> VLINKS docs first WITHSCORES\n1) 1) \"second\"\n   2) \"0.9914163947105408\"",
+        .errors = vector_errors_vlinks,
     },
     {
         .name = "vsetattr",

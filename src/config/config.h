@@ -43,6 +43,16 @@ struct config_percentiles {
     size_t n;
 };
 
+/* Save points: a snapshot when so many seconds have passed with so many changes. */
+#define CONFIG_SAVES_MAX 16
+struct config_saves {
+    struct config_save {
+        long long seconds, changes;
+    } at[CONFIG_SAVES_MAX];
+    size_t n;
+    bool given; /* by a line: the next one adds to it. Else it is replaced */
+};
+
 enum config_supervised {
     CONFIG_SUPERVISED_NO,
     CONFIG_SUPERVISED_AUTO,
@@ -90,9 +100,46 @@ struct config {
     long long databases;
     bool index_autocreate;
     long long link_backlog_max;   /* vectors; 0: by the cost of a search */
+    long long max_open_partitions; /* 0: no limit */
+    /* memory */
+    long long maxmemory;          /* bytes; 0: no limit */
+    int maxmemory_policy;         /* enum vs_evict */
+    long long maxmemory_samples;
+    long long lfu_log_factor, lfu_decay_time;
+    /* persistence */
+    struct config_saves save;
+    char *dbfilename;
+    bool stop_writes_on_bgsave_error;
+    long long scrub_period;       /* seconds; 0: never */
+    bool appendonly;
+    char *appendfilename, *appenddirname;
+    int appendfsync;              /* enum journal_fsync */
+    long long auto_aof_rewrite_percentage; /* 0: never */
+    long long auto_aof_rewrite_min_size;
+    bool aof_load_truncated;
+    bool verify_on_load;
+    /* replication */
+    struct config_list replicaof; /* host, port; empty: a primary */
+    char *masteruser, *masterauth;
+    bool replica_serve_stale_data, replica_read_only;
+    long long replica_priority;
+    bool replica_announced;
+    char *replica_announce_ip;
+    long long replica_announce_port;  /* 0: port */
+    long long repl_timeout, repl_ping_replica_period; /* seconds */
+    long long repl_diskless_sync_delay;               /* seconds */
+    bool repl_compression;
+    long long repl_backlog_size;
+    long long repl_backlog_seconds;   /* 0: as long as there is room */
+    long long repl_backlog_ttl;       /* seconds without replicas; 0: for ever */
+    long long min_replicas_to_write, min_replicas_max_lag; /* seconds */
+    long long fence_quorum, fence_stall_ms, fence_hello_ms; /* 0: a majority; off; off */
+    long long min_replicas_max_lag_ms; /* 0: min_replicas_max_lag */
+    struct config_list shutdown_on_sigterm, shutdown_on_sigint; /* default, save, nosave, now, force */
     /* observing */
     long long slowlog_log_slower_than; /* microseconds; -1: off */
     long long slowlog_max_len;
+    char *notify_keyspace_events;      /* letters (server/notify.h) */
     long long latency_monitor_threshold; /* milliseconds; 0: off */
     bool latency_tracking;
     struct config_percentiles latency_tracking_info_percentiles;

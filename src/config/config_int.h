@@ -13,9 +13,10 @@ enum config_type {
     CONFIG_ENUM,
     CONFIG_STRING,
     CONFIG_DIRECTORY,      /* must exist; made absolute when set */
-    CONFIG_LIST,           /* words */
+    CONFIG_LIST,           /* words; with row->words only of these */
     CONFIG_LIMITS,         /* client-output-buffer-limit: a row a client class */
     CONFIG_PERCENTILES,
+    CONFIG_SAVES,          /* pairs of seconds and changes */
     CONFIG_TYPES
 };
 
@@ -23,7 +24,8 @@ enum {
     CONFIG_IMMUTABLE = 1,  /* not at run time */
     CONFIG_APPLIED = 2,    /* at run time only when a listener makes it effective */
     CONFIG_SENSITIVE = 4,  /* never in a message */
-    CONFIG_HIDDEN = 8      /* CONFIG GET only by its exact name; not in vecstore.conf */
+    CONFIG_HIDDEN = 8,     /* CONFIG GET only by its exact name; not in vecstore.conf */
+    CONFIG_FILENAME = 16   /* a string: the name of a file, without directories, not empty */
 };
 
 struct config_word {
@@ -57,6 +59,7 @@ union config_value {
     struct config_list list;
     struct config_output_limits limits;
     struct config_percentiles percentiles;
+    struct config_saves saves;
 };
 
 /* How a value stands in text: as CONFIG GET shows it, or as the arguments of a line in a file. */

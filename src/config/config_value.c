@@ -165,6 +165,9 @@ static bool parse_text(const struct config_row *row, char **out, const struct re
         config_say(why, "argument is too long: %lld bytes are allowed", row->max);
         return false;
     }
+    bool dots = (a->len == 1 || a->len == 2) && memcmp(a->data, "..", a->len) == 0;
+    if (row->flags & CONFIG_FILENAME && (a->len == 0 || dots || memchr(a->data, '/', a->len)))
+        return refuse(why, "argument must be the name of a file, without a path");
     char *text = mem_strndup(a->data, a->len);
     if (row->type == CONFIG_DIRECTORY) {
         struct stat st;
@@ -207,6 +210,9 @@ static bool parse_list(const struct config_row *row, struct config_list *out,
             if (args[i].data[j] == ' ' || (args[i].data[j] >= '\t' && args[i].data[j] <= '\r'))
                 return refuse(why, "an argument contains a blank");
         }
+        int ignored;
+        if (row->words && !parse_word(row, &ignored, &args[i], why))
+            return false;
     }
     list_release(out);
     out->items = mem_alloc((n ? n : 1) * sizeof *out->items);
@@ -286,18 +292,51 @@ static void print_percentiles(const struct config_percentiles *p, struct buf *ou
     }
 }
 
+/* Several lines of a file add up, as redis.conf has it; one argument (CONFIG SET, or quoted) is all
+ * there is. */
+static bool parse_saves(struct config_saves *out, const struct resp_arg *args, size_t n,
+                        bool adds, struct buf *why)
+{
+    struct config_saves saves = { .given = adds };
+    if (adds && out->given)
+        saves = *out;
+    if (n % 2)
+        return refuse(why, "Invalid save parameters");
+    for (; n; n -= 2, args += 2) {
+        struct config_save *save = &saves.at[saves.n];
+        if (saves.n == CONFIG_SAVES_MAX) {
+            config_say(why, "too many save points: %d are allowed", CONFIG_SAVES_MAX);
+            return false;
+        }
+        if (!resp_to_int(&args[0], &save->seconds) || !resp_to_int(&args[1], &save->changes) ||
+            save->seconds < 1 || save->seconds > INT_MAX || save->changes < 0)
+            return refuse(why, "Invalid save parameters");
+        saves.n++;
+    }
+    *out = saves;
+    return true;
+}
+
+static void print_saves(const struct config_saves *saves, struct buf *out)
+{
+    for (size_t i = 0; i < saves->n; i++)
+        config_say(out, "%s%lld %lld", i ? " " : "", saves->at[i].seconds, saves->at[i].changes);
+}
+
 /* ---- all types ---- */
 
 static bool takes_many(const struct config_row *row)
 {
     return row->type == CONFIG_LIST || row->type == CONFIG_LIMITS ||
-           row->type == CONFIG_PERCENTILES;
+           row->type == CONFIG_PERCENTILES || row->type == CONFIG_SAVES;
 }
 
+/* `line`: the arguments stood there one by one. */
 static bool parse_many(const struct config_row *row, void *value, const struct resp_arg *args,
-                       size_t n, struct buf *why)
+                       size_t n, bool line, struct buf *why)
 {
     switch (row->type) {
+    case CONFIG_SAVES: return parse_saves(value, args, n, line, why);
     case CONFIG_LIMITS: return parse_limits(value, args, n, why);
     case CONFIG_PERCENTILES: return parse_percentiles(value, args, n, why);
     default: return parse_list(row, value, args, n, why);
@@ -314,14 +353,14 @@ bool config_value_parse(const struct config_row *row, void *value, const struct 
         size_t words_cap = 0;
         long count = resp_split_line(args[0].data, args[0].len, &store, &words, &words_cap);
         bool ok = count < 0 ? refuse(why, "unbalanced quotes in the argument")
-                            : parse_many(row, value, words, (size_t)count, why);
+                            : parse_many(row, value, words, (size_t)count, false, why);
         buf_release(&store);
         mem_free(words);
         return ok;
     }
     if (takes_many(row))
         return n == 0 ? refuse(why, "wrong number of arguments")
-                      : parse_many(row, value, args, n, why);
+                      : parse_many(row, value, args, n, true, why);
     if (n != 1)
         return refuse(why, "wrong number of arguments");
     switch (row->type) {
@@ -396,6 +435,7 @@ bool config_value_print(const struct config_row *row, const void *value, enum co
     }
     case CONFIG_LIST: print_list(value, form, out); break;
     case CONFIG_PERCENTILES: print_percentiles(value, out); break;
+    case CONFIG_SAVES: print_saves(value, out); break;
     default: config_say(out, "%lld", *(const long long *)value); break;
     }
     if (form == CONFIG_FORM_FILE && out->len == begin)
@@ -426,6 +466,7 @@ size_t config_value_size(const struct config_row *row)
     case CONFIG_LIST: return sizeof(struct config_list);
     case CONFIG_LIMITS: return sizeof(struct config_output_limits);
     case CONFIG_PERCENTILES: return sizeof(struct config_percentiles);
+    case CONFIG_SAVES: return sizeof(struct config_saves);
     default: return sizeof(long long);
     }
 }

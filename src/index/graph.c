@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "index/graph_int.h"
+#include "index/graph_touch.h"
 
 /* ---- views ---- */
 
@@ -15,6 +16,14 @@ static void reclaim_view(struct epoch_item *item, void *arg)
 {
     (void)arg;
     mem_free((char *)item - offsetof(struct graph_view, item));
+}
+
+void graph_retire_view(struct graph *g, struct graph_view *v)
+{
+    if (v && g->building)
+        mem_free(v);
+    else if (v)
+        epoch_retire(g->env->epoch, &v->item, reclaim_view, NULL);
 }
 
 enum vs_status graph_publish(struct graph *g)
@@ -30,6 +39,7 @@ enum vs_status graph_publish(struct graph *g)
     v->entry = g->entry;
     v->entry_level = g->entry_level;
     v->scanned = !g->graphed;
+    v->unchecked = g->scrub != NULL;
     v->nbatches = nbatches;
     v->records = g->linked + (size_t)nbatches * BATCH_SIZE;
     void **p = (void **)(v + 1);
@@ -40,7 +50,7 @@ enum vs_status graph_publish(struct graph *g)
     v->batches = (struct batch **)(p + g->nupper);
     for (uint32_t i = 0; i < g->nchunks; i++) {
         v->chunks[i] = g->chunks[i];
-        v->rows[i] = g->chunks[i]->rows;
+        v->rows[i] = chunk_rows(g->chunks[i]);
         v->links[i] = g->chunks[i]->links;
     }
     for (uint32_t i = 0; i < g->nupper; i++)
@@ -49,9 +59,8 @@ enum vs_status graph_publish(struct graph *g)
         v->batches[i] = g->waiting[i];
     if (g->open)
         v->batches[g->nwaiting] = g->open;
-    struct graph_view *old = atomic_exchange_explicit(&g->view, v, memory_order_acq_rel);
-    if (old)
-        epoch_retire(g->env->epoch, &old->item, reclaim_view, NULL);
+    graph_retire_view(g, atomic_exchange_explicit(&g->view, v, memory_order_acq_rel));
+    map_retire(g);
     return VS_OK;
 }
 
@@ -110,7 +119,9 @@ void graph_retire(struct graph *g)
 
 bool graph_idle(const struct graph *g)
 {
-    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_RUNNING)
+    int scrub = atomic_load_explicit(&g->scrub_state, memory_order_acquire);
+    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_RUNNING ||
+        scrub == SCRUB_RUNNING || scrub == SCRUB_ENDING)
         return false;
     return !g->job || atomic_load_explicit(&g->job_state, memory_order_acquire) == JOB_ENDED;
 }
@@ -144,29 +155,39 @@ static void free_records(struct graph *g)
     }
 }
 
+static void free_released(struct released *r)
+{
+    while (r) {
+        struct released *next = r->next;
+        mem_free(r->slots);
+        mem_free(r);
+        r = next;
+    }
+}
+
 void graph_free(struct graph *g)
 {
     if (!g)
         return;
     job_free(g);
-    while (g->released) {
-        struct released *r = g->released;
-        g->released = r->next;
-        mem_free(r->slots);
-        mem_free(r);
-    }
+    free_released(g->released);
+    free_released(g->held);
     free_records(g);
+    scrub_free(g);
     if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_READY)
         chunk_free(g->spare);
     free_batches(g->queue);
     free_batches(g->finished);
+    free_batches(g->unpublished);
     if (g->open)
         mem_free(g->open);
     compact_release(g);
     for (uint32_t i = 0; i < g->nchunks; i++)
         chunk_free(g->chunks[i]);
-    for (uint32_t i = 0; i < g->nupper; i++)
+    for (uint32_t i = g->upper_mapped; i < g->nupper; i++)
         mem_free((void *)g->upper[i]);
+    map_free(g);
+    mem_free(g->reason);
     for (int l = 0; l <= GRAPH_LEVEL_MAX; l++)
         mem_free(g->upper_free[l]);
     mem_free(g->chunks);
@@ -181,7 +202,7 @@ void graph_free(struct graph *g)
 
 /* ---- batches ---- */
 
-static struct batch *batch_new(void)
+struct batch *graph_batch_new(void)
 {
     return mem_try_zalloc(sizeof(struct batch));
 }
@@ -199,7 +220,7 @@ static enum vs_status open_batch(struct graph *g)
         g->waiting = waiting;
         g->waiting_cap = cap;
     }
-    g->open = batch_new();
+    g->open = graph_batch_new();
     if (!g->open)
         return VS_NOMEM;
     enum vs_status status = graph_publish(g);
@@ -210,111 +231,12 @@ static enum vs_status open_batch(struct graph *g)
     return status;
 }
 
-static void batch_append(struct batch *b, uint32_t slot)
-{
-    uint32_t n = atomic_load_explicit(&b->count, memory_order_relaxed);
-    atomic_store_explicit(&b->slots[n], slot, memory_order_relaxed);
-    atomic_store_explicit(&b->count, n + 1, memory_order_release);
-}
-
-/* Hands a closed batch to the linker. */
-static void enqueue(struct graph *g, struct batch *b)
+void graph_enqueue(struct graph *g, struct batch *b)
 {
     pthread_mutex_lock(&g->lock);
     *g->queue_tail = b;
     g->queue_tail = &b->next;
     pthread_mutex_unlock(&g->lock);
-}
-
-/* ---- the first graph ---- */
-
-struct by_born {
-    uint64_t born;
-    uint32_t slot;
-};
-
-static int compare_born(const void *x, const void *y)
-{
-    const struct by_born *a = x, *b = y;
-    return a->born < b->born ? -1 : a->born > b->born;
-}
-
-static bool prepare_links(struct graph *g, const struct by_born *all, size_t n)
-{
-    for (uint32_t i = 0; i < g->nchunks; i++)
-        if (!chunk_add_links(g->chunks[i]))
-            return false;
-    for (size_t i = 0; i < n; i++) {
-        struct chunk *c = graph_chunk(g, all[i].slot);
-        uint32_t at = slot_place(all[i].slot);
-        if (c->level[at] && c->upper[at] == SLOT_NONE &&
-            !graph_alloc_upper(g, c->level[at], &c->upper[at]))
-            return false;
-    }
-    return true;
-}
-
-/* `n` records, by age, in as many batches as they need. NULL: out of memory. */
-static struct batch **make_batches(const struct graph *g, const struct by_born *all, size_t n,
-                                   size_t nbatches)
-{
-    struct batch **list = mem_try_alloc((nbatches + 8) * sizeof(struct batch *));
-    if (!list)
-        return NULL;
-    for (size_t i = 0; i < nbatches; i++) {
-        struct batch *b = list[i] = batch_new();
-        if (!b) {
-            while (i--)
-                mem_free(list[i]);
-            mem_free(list);
-            return NULL;
-        }
-        for (size_t k = i * BATCH_SIZE; k < n && k < (i + 1) * BATCH_SIZE; k++)
-            batch_append(b, all[k].slot);
-        b->sequence = i + 1 < nbatches ? all[(i + 1) * BATCH_SIZE - 1].born : graph_sequence(g);
-    }
-    return list;
-}
-
-/* From scanned to linked: all alive records become batches, in order of their sequence numbers.
- * When memory is short the partition stays scanned, and the next closing tries again. */
-static void convert(struct graph *g)
-{
-    struct by_born *all = mem_try_alloc(g->alive * sizeof(*all));
-    size_t n = 0, nbatches = (g->alive + BATCH_SIZE - 1) / BATCH_SIZE;
-    if (!all)
-        return;
-    for (uint32_t slot = 0; slot < g->slots && n < g->alive; slot++) {
-        uint64_t word = atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)],
-                                             memory_order_relaxed);
-        if (word && !(word & TOMB))
-            all[n++] = (struct by_born){word, slot};
-    }
-    qsort(all, n, sizeof(*all), compare_born);
-    struct batch **list = prepare_links(g, all, n) ? make_batches(g, all, n, nbatches) : NULL;
-    mem_free(all);
-    if (!list)
-        return;
-    struct batch **before = g->waiting;
-    uint32_t cap = g->waiting_cap;
-    g->waiting = list;
-    g->waiting_cap = (uint32_t)nbatches + 8;
-    g->nwaiting = (uint32_t)nbatches;
-    g->graphed = true;
-    if (graph_publish(g) != VS_OK) { /* workers need the links that the new view shows */
-        g->graphed = false;
-        g->nwaiting = 0;
-        g->waiting = before;
-        g->waiting_cap = cap;
-        for (size_t i = 0; i < nbatches; i++)
-            mem_free(list[i]);
-        mem_free(list);
-        return;
-    }
-    mem_free(before);
-    g->unlinked = n;
-    for (size_t i = 0; i < nbatches; i++)
-        enqueue(g, list[i]);
 }
 
 /* ---- entries ---- */
@@ -334,14 +256,15 @@ static void fill_slot(struct graph *g, uint32_t slot, const float *vector, float
 {
     struct chunk *c = graph_chunk(g, slot);
     uint32_t i = slot_place(slot);
-    vec_encode(&g->shape.codec, vector, tmp, c->rows + (size_t)i * g->shape.codec.row_bytes);
-    if (c->originals)
+    vec_encode(&g->shape.codec, vector, tmp, chunk_rows(c) + (size_t)i * g->shape.codec.row_bytes);
+    if (chunk_originals(c))
         vec_original_store(g->shape.originals, vector, g->shape.codec.dim,
-                           c->originals + (size_t)i * g->shape.original_bytes);
+                           chunk_originals(c) + (size_t)i * g->shape.original_bytes);
+    atomic_store_explicit(&c->filled, g->env->cuts + 1, memory_order_relaxed);
 }
 
 enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level_hash,
-                            uint64_t sequence, void *user, void *extra, uint32_t *slot)
+                            uint64_t sequence, void *user, void *extra, uint64_t deadline, uint32_t *slot)
 {
     bool scanned = !g->graphed;
     enum vs_status status = scanned ? VS_OK : open_batch(g);
@@ -353,7 +276,11 @@ enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level
     struct chunk *c = graph_chunk(g, s);
     uint32_t i = slot_place(s);
     int level = draw_level(g, level_hash);
-    if ((extra && !chunk_add_extra(c)) ||
+    if (!touch(g, c, COLUMN_ROWS | COLUMN_ORIGINALS)) {
+        graph_unalloc_slot(g, s);
+        return VS_CORRUPT;
+    }
+    if ((extra && !chunk_add_extra(c)) || (deadline && !chunk_add_deadlines(c)) ||
         (!scanned && level && !graph_alloc_upper(g, level, &c->upper[i]))) {
         graph_unalloc_slot(g, s);
         return VS_NOMEM;
@@ -363,6 +290,9 @@ enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level
     atomic_store_explicit(&c->user[i], user, memory_order_relaxed);
     if (extra)
         atomic_store_explicit(&atomic_load_explicit(&c->extra, memory_order_relaxed)[i], extra,
+                              memory_order_relaxed);
+    if (deadline)
+        atomic_store_explicit(&atomic_load_explicit(&c->deadline, memory_order_relaxed)[i], deadline,
                               memory_order_relaxed);
     atomic_store_explicit(&c->born[i], sequence, memory_order_release);
     g->alive++;
@@ -375,6 +305,22 @@ enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level
     }
     *slot = s;
     return VS_OK;
+}
+
+enum vs_status graph_kill_room(struct graph *g)
+{
+    if (g->graphed)
+        return open_batch(g);
+    return g->compact.step == COMPACT_OFF || compact_late_room(g) ? VS_OK : VS_NOMEM;
+}
+
+void graph_set_row(struct graph *g, uint32_t slot, const void *row, const void *original)
+{
+    struct chunk *c = graph_chunk(g, slot);
+    uint32_t i = slot_place(slot);
+    memcpy(chunk_rows(c) + (size_t)i * g->shape.codec.row_bytes, row, g->shape.codec.row_bytes);
+    if (chunk_originals(c))
+        memcpy(chunk_originals(c) + (size_t)i * g->shape.original_bytes, original, g->shape.original_bytes);
 }
 
 void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
@@ -402,9 +348,6 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
         graph_release_later(g, one, 1, false);
         return;
     }
-    /* A death cannot be refused: give readers' memory back and try again. */
-    while (open_batch(g) != VS_OK)
-        epoch_reclaim(g->env->epoch, SIZE_MAX);
     g->open->deaths[g->open->ndeaths++] = slot;
     g->dead++;
 }
@@ -416,41 +359,63 @@ void graph_entry_done(struct graph *g, uint64_t sequence)
         if (g->flat_inserts >= BATCH_SIZE || g->flat_deaths >= BATCH_SIZE) {
             g->flat_inserts = g->flat_deaths = 0;
             if (!g->options.flat && g->alive >= GRAPH_MIN)
-                convert(g);
+                graph_first(g);
         }
     } else if (g->open && (g->open->ninserts >= BATCH_SIZE || g->open->ndeaths >= BATCH_SIZE)) {
         struct batch *b = g->open;
         b->sequence = sequence;
         g->open = NULL;
         g->waiting[g->nwaiting++] = b; /* the view's list of batches is the same */
-        enqueue(g, b);
+        graph_enqueue(g, b);
     } else {
         return;
     }
-    if (!g->job && g->compact.step == COMPACT_OFF && g->nwaiting)
-        job_start_link(g);
+    job_link_if_due(g);
 }
 
 /* ---- publishing what workers finished ---- */
 
 static void reclaim_batch(struct epoch_item *item, void *arg)
 {
+    struct batch *b = (struct batch *)((char *)item - offsetof(struct batch, item));
     (void)arg;
-    mem_free((char *)item - offsetof(struct batch, item));
+    b->reclaimed = true;
+    if (!b->held)
+        mem_free(b);
 }
 
-static void take_finished(struct graph *g)
+/* Those that no view names any more. */
+static void retire_finished(struct graph *g)
+{
+    for (struct batch *b = g->unpublished; b;) {
+        struct batch *next = b->next;
+        if (b->repaired)
+            graph_release_later(g, b->repaired, b->nrepaired, false);
+        b->repaired = NULL;
+        epoch_retire(g->env->epoch, &b->item, reclaim_batch, NULL);
+        b = next;
+    }
+    g->unpublished = NULL;
+}
+
+static struct batch *next_finished(struct graph *g)
 {
     pthread_mutex_lock(&g->lock);
     struct batch *b = g->finished;
     g->finished = NULL;
     g->finished_tail = &g->finished;
     pthread_mutex_unlock(&g->lock);
-    if (!b)
-        return;
+    return b;
+}
+
+/* False: the view still names batches that are linked, for want of memory for another. Then all that
+ * it shows stays, and the next poll tries again; searches meet a record twice meanwhile, which they
+ * know as one. */
+static bool take_finished(struct graph *g)
+{
+    struct batch *first = g->unpublished ? NULL : next_finished(g);
     uint32_t n = 0;
-    struct batch *first = b;
-    for (; b; b = b->next, n++) {
+    for (struct batch *b = first; b; b = b->next, n++) {
         g->entry = b->entry;
         g->entry_level = b->entry_level;
         g->digest = b->digest;
@@ -460,19 +425,16 @@ static void take_finished(struct graph *g)
         g->dead -= b->nrepaired;
     }
     g->nwaiting -= n;
-    memmove(g->waiting, g->waiting + n, g->nwaiting * sizeof(struct batch *));
-    /* The old view names these batches: all stays until there is memory for another. */
-    if (graph_publish(g) != VS_OK) {
-        while (graph_publish(g) != VS_OK)
-            epoch_reclaim(g->env->epoch, SIZE_MAX);
+    if (n > 0)
+        memmove(g->waiting, g->waiting + n, g->nwaiting * sizeof(struct batch *));
+    if (first)
+        g->unpublished = first;
+    if (g->unpublished && graph_publish(g) != VS_OK) {
+        graph_notify(g);
+        return false;
     }
-    for (b = first; b;) {
-        struct batch *next = b->next;
-        if (b->repaired)
-            graph_release_later(g, b->repaired, b->nrepaired, false);
-        epoch_retire(g->env->epoch, &b->item, reclaim_batch, NULL);
-        b = next;
-    }
+    retire_finished(g);
+    return true;
 }
 
 bool graph_poll(struct graph *g, uint64_t until_ns)
@@ -480,10 +442,18 @@ bool graph_poll(struct graph *g, uint64_t until_ns)
     atomic_exchange(&g->ready, false); /* whoever found it true is seen below */
     if (g->retired)
         return false;
-    take_finished(g);
-    bool more = graph_release_some(g, until_ns);
+    if (!take_finished(g))
+        return false;
+    bool more = false;
     if (g->slots - g->nused > CHUNK_SLOTS)
         graph_drop_spare(g);
+    if (g->scrub) {
+        int state = atomic_load_explicit(&g->scrub_state, memory_order_acquire);
+        if (state == SCRUB_ENDED)
+            scrub_end(g);
+        more |= state == SCRUB_ENDING;
+    }
+    more |= graph_release_some(g, until_ns); /* behind the scrub's end, which it waits for */
     if (!g->graphed && g->slots - g->nused >= CHUNK_SLOTS && g->compact.step == COMPACT_OFF &&
         !g->nreleasing)
         graph_drop_tail(g);
@@ -491,150 +461,16 @@ bool graph_poll(struct graph *g, uint64_t until_ns)
         int state = atomic_load_explicit(&g->job_state, memory_order_acquire);
         if (state != JOB_ENDED)
             return more || state == JOB_ENDING;
-        take_finished(g);
+        if (!take_finished(g))
+            return false;
         job_free(g);
     }
     if (g->compact.step != COMPACT_OFF)
         return compact_step(g, until_ns) || more;
-    pthread_mutex_lock(&g->lock);
-    bool queued = g->queue != NULL;
-    pthread_mutex_unlock(&g->lock);
-    if (queued)
-        job_start_link(g);
-    else if (!more && compact_due(g))
+    if (g->stamp.step == CUT_WANTED)
+        cut_take(g);
+    job_link_if_due(g);
+    if (!g->job && !more && compact_due(g))
         more = compact_begin(g);
     return more;
-}
-
-/* ---- looking at records ---- */
-
-size_t graph_backlog(const struct graph *g)
-{
-    return g->unlinked;
-}
-
-size_t graph_alive(const struct graph *g)
-{
-    return g->alive;
-}
-
-const struct columns_shape *graph_shape(const struct graph *g)
-{
-    return &g->shape;
-}
-
-const void *graph_row(const struct graph *g, uint32_t slot)
-{
-    return graph_chunk(g, slot)->rows + (size_t)slot_place(slot) * g->shape.codec.row_bytes;
-}
-
-const void *graph_original(const struct graph *g, uint32_t slot)
-{
-    const struct chunk *c = graph_chunk(g, slot);
-    return c->originals ? c->originals + (size_t)slot_place(slot) * g->shape.original_bytes : NULL;
-}
-
-void *graph_user(const struct graph *g, uint32_t slot)
-{
-    return atomic_load_explicit(&graph_chunk(g, slot)->user[slot_place(slot)],
-                                memory_order_relaxed);
-}
-
-static void *chunk_extra(const struct chunk *c, uint32_t i)
-{
-    _Atomic(void *) *extra = atomic_load_explicit(&c->extra, memory_order_acquire);
-    return extra ? atomic_load_explicit(&extra[i], memory_order_acquire) : NULL;
-}
-
-void *graph_extra(const struct graph *g, uint32_t slot)
-{
-    return chunk_extra(graph_chunk(g, slot), slot_place(slot));
-}
-
-static bool set_extra(struct graph *g, uint32_t slot, void *extra)
-{
-    struct chunk *c = graph_chunk(g, slot);
-    if (!chunk_add_extra(c))
-        return false;
-    _Atomic(void *) *array = atomic_load_explicit(&c->extra, memory_order_relaxed);
-    atomic_store_explicit(&array[slot_place(slot)], extra, memory_order_release);
-    return true;
-}
-
-bool graph_set_extra(struct graph *g, uint32_t slot, void *extra)
-{
-    uint32_t alias = compact_alias(g, slot);
-    if (alias != SLOT_NONE && !set_extra(g, alias, extra))
-        return false;
-    return set_extra(g, slot, extra);
-}
-
-uint64_t graph_born(const struct graph *g, uint32_t slot)
-{
-    return born_of(
-        atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed));
-}
-
-static void load_vector(const struct graph *g, const struct chunk *c, uint32_t i, float *out)
-{
-    if (c->originals)
-        vec_original_load(g->shape.originals, c->originals + (size_t)i * g->shape.original_bytes,
-                          g->shape.codec.dim, out);
-    else
-        vec_decode(&g->shape.codec, c->rows + (size_t)i * g->shape.codec.row_bytes, out);
-}
-
-void graph_vector(const struct graph *g, uint32_t slot, float *out)
-{
-    load_vector(g, graph_chunk(g, slot), slot_place(slot), out);
-}
-
-void *graph_view_user(const struct graph_view *v, uint32_t slot)
-{
-    return atomic_load_explicit(&view_chunk(v, slot)->user[slot_place(slot)], memory_order_acquire);
-}
-
-void *graph_view_extra(const struct graph_view *v, uint32_t slot)
-{
-    return chunk_extra(view_chunk(v, slot), slot_place(slot));
-}
-
-void graph_view_vector(const struct graph *g, const struct graph_view *v, uint32_t slot, float *out)
-{
-    load_vector(g, view_chunk(v, slot), slot_place(slot), out);
-}
-
-void graph_info(const struct graph *g, struct graph_info *out)
-{
-    memset(out, 0, sizeof(*out));
-    out->alive = g->alive;
-    out->linked = g->linked;
-    out->unlinked = g->unlinked;
-    out->dead = g->dead;
-    out->free_slots = g->slots - g->nused;
-    out->max_level = g->entry_level;
-    out->linked_sequence = g->linked_sequence;
-    out->digest = g->digest;
-    for (uint32_t i = 0; i < g->nchunks; i++)
-        chunk_bytes(&g->shape, g->chunks[i], &out->bytes);
-    if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_READY)
-        chunk_bytes(&g->shape, g->spare, &out->bytes);
-    out->upper_bytes = (size_t)g->nupper * UPPER_BLOCKS * g->shape.m * sizeof(uint32_t);
-    out->other_bytes = sizeof(*g) + g->slots / 8 + g->chunks_cap * sizeof(void *) +
-                       (g->nwaiting + 1) * (g->open || g->nwaiting ? sizeof(struct batch) : 0) +
-                       sizeof(struct graph_view) + 4 * g->nchunks * sizeof(void *);
-}
-
-bool graph_busy(const struct graph *g)
-{
-    pthread_mutex_t *lock = (pthread_mutex_t *)&g->lock;
-    pthread_mutex_lock(lock);
-    bool queued = g->queue != NULL || g->finished != NULL;
-    pthread_mutex_unlock(lock);
-    return queued || g->job || g->compact.step != COMPACT_OFF || g->nreleasing || compact_due(g);
-}
-
-void *graph_owner_arg(const struct graph *g)
-{
-    return g->owner.arg;
 }

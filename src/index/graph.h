@@ -20,7 +20,8 @@
  *
  * Dead nodes stay in the graph, walked through but never returned, until there are 256 of them and
  * 1/32 of the graph at a closing: repairing means one pass over all links, so it is done for many
- * at once.
+ * at once. While batches hold nothing but deaths of records that had a deadline, each repair waits for twice as
+ * many, up to 1/4 of the graph: where a whole generation ends, there are few repairs instead of many.
  *
  * THREADS. Owner: everything not marked [any]. [any]: with a view taken inside an epoch. Workers
  * run the jobs; what they finished is published by graph_poll. `link` jobs and compactions of one
@@ -53,6 +54,14 @@ struct graph_env {
     /* Any thread: something that the owner may wait for has come. Touches no graph. */
     void (*wake)(struct graph_env *env);
     void *arg;
+    uint64_t cuts;                   /* begun so far: the next cut's number less one. [owner] */
+    /* Bytes of links that all graphs together may hold copied aside for cuts; 0: none, linking waits
+     * until a cut's links are written. Set before the cuts are wanted. */
+    _Atomic size_t aside_max;
+    _Atomic size_t aside;            /* those held now */
+    _Atomic size_t working;          /* bytes that jobs hold until they end */
+    bool shrink;                     /* [owner] memory is wanted back */
+    size_t headroom;                 /* [owner] bytes that chunks made ahead may take; SIZE_MAX: no bound */
 };
 
 struct graph_owner {                 /* callbacks on the owner thread */
@@ -82,11 +91,17 @@ bool graph_idle(const struct graph *g);
 void graph_free(struct graph *g);
 
 /* Adds a record: vector of dim finite floats; `level_hash` draws its level; `user` as owner->freed
- * gives it back. Sequence numbers rise strictly with every insert and kill. VS_NOMEM, VS_LIMIT. On
+ * gives it back; `deadline` 0: none. Sequence numbers rise strictly with every insert and kill. VS_NOMEM, VS_LIMIT. On
  * success the record is visible to whoever reads as of `sequence` or later. */
 enum vs_status graph_insert(struct graph *g, const float *vector, uint64_t level_hash, uint64_t sequence, void *user,
-                            void *extra, uint32_t *slot);
-/* The record dies at `sequence` (an update: the sequence of its successor). */
+                            void *extra, uint64_t deadline, uint32_t *slot);
+/* Gives the record just inserted this row and original (where it has one) in place of its vector's. Before its entry is done,
+ * and while nobody searches. */
+void graph_set_row(struct graph *g, uint32_t slot, const void *row, const void *original);
+/* Room for one death, which cannot be refused any more once the journal has it. VS_NOMEM, and then
+ * nothing has changed. It holds until the entry is done, also past a graph_insert. */
+enum vs_status graph_kill_room(struct graph *g);
+/* The record dies at `sequence` (an update: the sequence of its successor). There is room. */
 void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence);
 /* Closes the batch if the entry just recorded filled it. Call once an entry, after its insert and
  * kill: only then do readers see either. */
@@ -102,8 +117,26 @@ bool graph_poll(struct graph *g, uint64_t until_ns);
  * env->wake tells when. Making and first touching a chunk takes milliseconds; without workers, or
  * where graph_insert is called all the same, the owner does it. */
 bool graph_room(struct graph *g);
+/* Bytes of memory that the next record needs beyond what the graph has: a chunk's, or 0. */
+size_t graph_growth(const struct graph *g);
+/* Where slots stand. Those neither alive nor free are on their way to being free. */
+struct graph_slack {
+    size_t slots, alive, free;
+    size_t slot_bytes;               /* of columns */
+    size_t chunk_bytes;              /* of a whole chunk */
+    size_t mend_bytes;               /* of env->working, while the dead are taken out */
+    size_t repair_min;               /* so many dead ones are taken out at a closing */
+    bool held;                       /* a cut keeps them from becoming free */
+};
+struct graph_slack graph_slack(const struct graph *g);
+/* So many free slots are no reason to compact. */
+void graph_keep_free(struct graph *g, size_t slots);
+/* The record of a slot that is alive: its sequence number, else 0. */
+uint64_t graph_alive_at(const struct graph *g, uint32_t slot);
 /* Records that wait to be linked; 0 without a graph. */
 size_t graph_backlog(const struct graph *g);
+/* Is a compaction under way, which linking waits for? */
+bool graph_compacting(const struct graph *g);
 size_t graph_alive(const struct graph *g);
 const struct columns_shape *graph_shape(const struct graph *g);
 /* The record's row, original (NULL without), and owner's pointers. */
@@ -111,8 +144,17 @@ const void *graph_row(const struct graph *g, uint32_t slot);
 const void *graph_original(const struct graph *g, uint32_t slot);
 void *graph_user(const struct graph *g, uint32_t slot);
 void *graph_extra(const struct graph *g, uint32_t slot);
-/* Sets the extra pointer; the old one is the caller's to retire. False: out of memory. */
-bool graph_set_extra(struct graph *g, uint32_t slot, void *extra);
+/* Makes room for an extra pointer. False: out of memory. */
+bool graph_extra_room(struct graph *g, uint32_t slot);
+/* Sets the extra pointer, for which there is room; the old one is the caller's to retire. */
+void graph_set_extra(struct graph *g, uint32_t slot, void *extra);
+/* When the record ends, in milliseconds of the wall clock; 0: never. */
+uint64_t graph_deadline(const struct graph *g, uint32_t slot);
+/* Makes graph_set_deadline possible for this slot; false: out of memory. */
+bool graph_deadline_room(struct graph *g, uint32_t slot);
+void graph_set_deadline(struct graph *g, uint32_t slot, uint64_t deadline);
+/* A number that the owner keeps with the deadline; where there is room for one. It moves with the record. */
+uint32_t *graph_deadline_place(const struct graph *g, uint32_t slot);
 uint64_t graph_born(const struct graph *g, uint32_t slot);
 /* The vector as given, or as the code has it where no original is kept. */
 void graph_vector(const struct graph *g, uint32_t slot, float *out);
@@ -132,6 +174,12 @@ void graph_info(const struct graph *g, struct graph_info *out);
 
 /* ---- searching ---- */
 
+/* What a search asks of the records it may return: the owner's business. */
+struct graph_filter {
+    bool (*match)(void *arg, const void *extra);
+    void *arg;
+    size_t effort;                   /* records asked about at most; 0: as many as it takes to find `keep` */
+};
 struct graph_query {
     const float *vector;
     float norm;                      /* its length (COSINE) */
@@ -141,11 +189,13 @@ struct graph_query {
     bool bounded;                    /* drop what is farther than `radius` (a distance as in vec/metric.h) */
     float radius;
     uint64_t as_of;
-    uint64_t deadline_ns;            /* 0: none */
+    uint64_t now_ms;                 /* records whose deadline has come by then are not returned; 0: none has one */
+    uint64_t deadline_ns;            /* of the search; 0: none */
     const _Atomic bool *cancelled;   /* may be NULL */
+    const struct graph_filter *filter; /* may be NULL */
 };
 struct graph_result {
-    const char *plan;                /* "graph", "graph+scan", "scan" */
+    const char *plan;                /* "graph", "graph+scan", "scan", with a filter "filter+" before it */
     bool partial;
 };
 
@@ -158,7 +208,19 @@ enum vs_status graph_search(const struct graph *g, const struct graph_view *v, s
 /* [any] For what a search found. */
 void *graph_view_user(const struct graph_view *v, uint32_t slot);
 void *graph_view_extra(const struct graph_view *v, uint32_t slot);
+uint64_t graph_view_born(const struct graph_view *v, uint32_t slot);
 void graph_view_vector(const struct graph *g, const struct graph_view *v, uint32_t slot, float *out);
+
+/* [any] Calls `each` with the user pointer of every record that the view has as of `as_of` and `now_ms` (as in a query), until it answers false or
+ * *cancelled (may be NULL) is set; then false. `begin` comes first, and again each time that all have to be gone through once
+ * more, because a compaction began meanwhile; `doubled`: a record may come twice. */
+bool graph_each(const struct graph *g, const struct graph_view *v, uint64_t as_of, uint64_t now_ms, const _Atomic bool *cancelled,
+                void (*begin)(void *arg, bool doubled), bool (*each)(void *arg, void *user), void *arg);
+/* [any] The highest level of a record in the graph; -1: it is not linked. */
+int graph_view_level(const struct graph *g, const struct graph_view *v, uint32_t slot);
+/* [any] The records alive as of `as_of` that a record links to at a level. `out`: room for 2m; their number. */
+size_t graph_view_links(const struct graph *g, const struct graph_view *v, uint32_t slot, int level, uint64_t as_of,
+                        uint64_t now_ms, uint32_t *out);
 
 /* Walks everything and checks the invariants (no job may run): links lead to linked nodes, none to
  * itself, none twice; counters and digest agree with a recount. NULL when all is well, else what is

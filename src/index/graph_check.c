@@ -244,10 +244,10 @@ const char *graph_check(const struct graph *g)
     if (g->compact.step != COMPACT_OFF)
         return NULL; /* records stand in two slots */
     struct check c = {.g = g, .entry_level = -1};
-    c.linked = mem_zalloc(g->slots + 1);
-    c.waiting = mem_zalloc(g->slots + 1);
+    c.linked = mem_try_zalloc((size_t)g->slots + 1);
+    c.waiting = mem_try_zalloc((size_t)g->slots + 1);
     c.sorted = mem_alloc(2 * g->shape.m * sizeof(*c.sorted));
-    wrong = check_batches(&c);
+    wrong = c.linked && c.waiting ? check_batches(&c) : "there is no memory to check it";
     if (!wrong)
         wrong = check_nodes(&c);
     if (!wrong)

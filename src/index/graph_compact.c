@@ -30,10 +30,12 @@
 
 bool compact_due(const struct graph *g)
 {
-    size_t free_slots = g->slots - g->nused;
+    size_t free_slots = g->slots - g->nused, keep = g->env->shrink ? 0 : g->keep_free;
     uint32_t need = (g->nused + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
-    if (g->retired || g->nreleasing || free_slots < FREE_MIN ||
-        free_slots < g->slots / FREE_SHARE || need >= g->nchunks)
+    if (g->retired || g->nreleasing || g->stamp.step != CUT_NONE || g->scrub ||
+        atomic_load_explicit(&g->bad, memory_order_relaxed) ||
+        free_slots < FREE_MIN + keep ||
+        free_slots < g->slots / FREE_SHARE + keep || need >= g->nchunks)
         return false;
     return g->graphed ? !g->nwaiting : g->options.flat;
 }
@@ -68,6 +70,18 @@ void compact_release(struct graph *g)
     memset(c, 0, sizeof(*c));
 }
 
+/* Has the pair's old slot been hidden? From then on it may be freed, and another record take it. */
+static bool pair_hidden(const struct compaction *c, uint32_t from)
+{
+    return c->hidden == c->n || from < c->from[c->hidden];
+}
+
+static bool holds_record(const struct graph *g, uint32_t slot)
+{
+    return atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)],
+                                memory_order_relaxed) != 0;
+}
+
 uint32_t compact_alias(const struct graph *g, uint32_t slot)
 {
     const struct compaction *c = &g->compact;
@@ -75,7 +89,7 @@ uint32_t compact_alias(const struct graph *g, uint32_t slot)
         return SLOT_NONE;
     if (slot >= c->end)
         return slot - c->end < c->ntarget && c->target[slot - c->end] != SLOT_NONE &&
-                       graph_born(g, c->target[slot - c->end])
+                       holds_record(g, c->target[slot - c->end]) && !pair_hidden(c, slot)
                    ? c->target[slot - c->end]
                    : SLOT_NONE;
     size_t lo = 0, hi = c->switched;
@@ -86,19 +100,30 @@ uint32_t compact_alias(const struct graph *g, uint32_t slot)
         else
             hi = mid;
     }
-    return lo < c->switched && c->to[lo] == slot && graph_born(g, slot) &&
-                   graph_born(g, c->from[lo])
+    return lo < c->switched && c->to[lo] == slot && holds_record(g, slot) &&
+                   !pair_hidden(c, c->from[lo])
                ? c->from[lo]
                : SLOT_NONE;
+}
+
+bool compact_has_moved(const struct graph *g, uint32_t slot)
+{
+    const struct compaction *c = &g->compact;
+    return c->switched && slot >= c->end && slot - c->end < c->ntarget &&
+           c->target[slot - c->end] != SLOT_NONE &&
+           (c->switched == c->n || slot < c->from[c->switched]) && !pair_hidden(c, slot);
+}
+
+bool compact_late_room(struct graph *g)
+{
+    struct compaction *c = &g->compact;
+    return c->nlate < c->late_cap ||
+           mem_try_grow(&c->late, &c->late_cap, c->late_cap ? 2 * c->late_cap : 64, sizeof(*c->late));
 }
 
 void compact_late(struct graph *g, uint32_t slot)
 {
     struct compaction *c = &g->compact;
-    if (c->nlate == c->late_cap) {
-        c->late_cap = c->late_cap ? 2 * c->late_cap : 64;
-        c->late = mem_realloc(c->late, c->late_cap * sizeof(*c->late));
-    }
     c->late[c->nlate++] = slot;
 }
 
@@ -168,10 +193,10 @@ void compact_copy(struct graph *g, uint32_t unit)
     for (size_t k = (size_t)unit * COPY_UNIT; k < c->n && k < (size_t)(unit + 1) * COPY_UNIT; k++) {
         struct chunk *from = view_chunk(v, c->from[k]), *to = view_chunk(v, c->to[k]);
         uint32_t i = slot_place(c->from[k]), j = slot_place(c->to[k]);
-        memcpy(to->rows + j * row_bytes, from->rows + i * row_bytes, row_bytes);
+        memcpy(chunk_rows(to) + j * row_bytes, chunk_rows(from) + i * row_bytes, row_bytes);
         if (original_bytes)
-            memcpy(to->originals + j * original_bytes, from->originals + i * original_bytes,
-                   original_bytes);
+            memcpy(chunk_originals(to) + j * original_bytes,
+                   chunk_originals(from) + i * original_bytes, original_bytes);
         to->level[j] = from->level[i];
         to->upper[j] = from->upper[i];
         if (!from->links)
@@ -203,7 +228,16 @@ static bool switch_pair(struct graph *g, uint32_t from, uint32_t to)
         atomic_store_explicit(&atomic_load_explicit(&b->extra, memory_order_relaxed)[j], x,
                               memory_order_relaxed);
     }
+    uint64_t deadline = chunk_deadline(a, i);
+    if (deadline) {
+        if (!chunk_add_deadlines(b))
+            return false;
+        atomic_store_explicit(&atomic_load_explicit(&b->deadline, memory_order_relaxed)[j], deadline,
+                              memory_order_relaxed);
+        *chunk_deadline_place(b, j) = *chunk_deadline_place(a, i);
+    }
     atomic_store_explicit(&b->user[j], user, memory_order_relaxed);
+    atomic_store_explicit(&b->filled, g->env->cuts + 1, memory_order_relaxed);
     atomic_store_explicit(&b->born[j], word, memory_order_release);
     if (!(word & TOMB))
         g->owner.moved(g->owner.arg, user, from, to);
@@ -296,17 +330,20 @@ static void reclaim_leave(struct epoch_item *item, void *arg)
     graph_notify(g);
 }
 
-static void leave_old(struct graph *g)
+static bool leave_old(struct graph *g)
 {
     struct compaction *c = &g->compact;
     if (g->entry != SLOT_NONE)
         g->entry = moved_to(c, g->entry);
-    while (graph_publish(g) != VS_OK)
-        epoch_reclaim(g->env->epoch, SIZE_MAX);
+    if (graph_publish(g) != VS_OK) {
+        graph_notify(g); /* to try again */
+        return false;
+    }
     struct leave *leave = mem_zalloc(sizeof(*leave));
     leave->g = g;
     c->step = COMPACT_LEAVE;
     epoch_retire(g->env->epoch, &leave->item, reclaim_leave, NULL);
+    return true;
 }
 
 static bool hide(struct graph *g, uint64_t until_ns)
@@ -320,8 +357,12 @@ static bool hide(struct graph *g, uint64_t until_ns)
             atomic_store_explicit(&graph_chunk(g, from)->born[slot_place(from)], 0,
                                   memory_order_release);
     }
-    uint32_t *slots = mem_alloc((c->n + 1) * sizeof(*slots));
+    uint32_t *slots = mem_try_alloc((c->n + 1) * sizeof(*slots));
     size_t n = 0;
+    if (!slots) {
+        graph_notify(g); /* to try again */
+        return false;
+    }
     for (size_t k = 0; k < c->n; k++)
         if (c->target[c->from[k] - c->end] != SLOT_NONE)
             slots[n++] = c->from[k];
@@ -364,8 +405,7 @@ bool compact_step(struct graph *g, uint64_t until_ns)
             c->relinked = job_start_phase(g, PHASE_RELINK);
             return false;
         }
-        leave_old(g);
-        return true;
+        return leave_old(g);
     case COMPACT_LEAVE: return false;
     case COMPACT_HIDE: return hide(g, until_ns);
     case COMPACT_GRACE:

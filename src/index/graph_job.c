@@ -12,6 +12,7 @@
  * anybody: the worker that ends the last unit goes on with the next phase. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "index/graph_int.h"
@@ -22,27 +23,58 @@
 
 /* ---- what workers gather ---- */
 
+/* A batch that has begun must end: for what grows with the data a worker waits until there is memory. */
+static void wait_a_little(void)
+{
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
+void *job_memory(void *ptr, size_t size)
+{
+    void *p;
+    while (!(p = mem_try_realloc(ptr, size)))
+        wait_a_little();
+    return p;
+}
+
 static void grow_list(void **array, size_t *cap, size_t want, size_t size)
 {
     if (want <= *cap)
         return;
-    size_t n = *cap ? *cap : 256;
-    while (n < want)
-        n *= 2;
-    *array = mem_realloc(*array, n * size);
+    size_t n = *cap + *cap / 4 > want ? *cap + *cap / 4 : want + 15;
+    *array = job_memory(*array, n * size);
     *cap = n;
+}
+
+void job_count(struct job_worker *w, size_t bytes)
+{
+    w->bytes += bytes;
+    atomic_fetch_add_explicit(&w->env->working, bytes, memory_order_relaxed);
+}
+
+void job_reserve(const struct link_job *job, struct searcher *s, size_t beam, size_t top)
+{
+    while (!searcher_reserve(s, &job->g->shape, job->view->slots, beam) ||
+           !searcher_reserve_top(s, top))
+        wait_a_little();
 }
 
 void job_edge(struct job_worker *w, const struct edge *e)
 {
     struct edges *list = &w->parts[hash_mix(e->target) % EDGE_PARTS];
+    size_t before = list->cap;
     grow_list((void **)&list->e, &list->cap, list->n + 1, sizeof(*list->e));
+    if (list->cap != before)
+        job_count(w, (list->cap - before) * sizeof(*list->e));
     list->e[list->n++] = *e;
 }
 
 void job_list(struct job_worker *w, uint32_t slot, int level, const uint32_t *links, uint32_t n)
 {
+    size_t before = w->lists_cap;
     grow_list((void **)&w->lists, &w->lists_cap, w->nlists + 3 + n, sizeof(*w->lists));
+    if (w->lists_cap != before)
+        job_count(w, (w->lists_cap - before) * sizeof(*w->lists));
     w->lists[w->nlists++] = slot;
     w->lists[w->nlists++] = (uint32_t)level;
     w->lists[w->nlists++] = n;
@@ -57,6 +89,8 @@ static void worker_release(struct job_worker *w)
     mem_free(w->merged.e);
     mem_free(w->lists);
     mem_free(w->flagged);
+    atomic_fetch_sub_explicit(&w->env->working, w->bytes, memory_order_relaxed);
+    *w = (struct job_worker){.env = w->env};
 }
 
 static void clear_edges(struct link_job *job)
@@ -120,10 +154,18 @@ static uint32_t set_phase(struct link_job *job, enum job_phase phase, uint32_t u
 
 /* ---- the order of phases ---- */
 
+/* Is there a batch that may be begun? Under the lock. */
+static bool may_begin(struct graph *g)
+{
+    return g->queue && !g->scrub && !atomic_load_explicit(&g->stop, memory_order_relaxed) &&
+           !atomic_load_explicit(&g->bad, memory_order_relaxed) &&
+           cut_lets_link(g, g->queue->sequence);
+}
+
 static struct batch *next_batch(struct graph *g)
 {
     pthread_mutex_lock(&g->lock);
-    struct batch *b = atomic_load_explicit(&g->stop, memory_order_relaxed) ? NULL : g->queue;
+    struct batch *b = may_begin(g) ? g->queue : NULL;
     if (b) {
         g->queue = b->next;
         if (!g->queue)
@@ -138,7 +180,8 @@ static void mark_dead(struct link_job *job)
 {
     struct graph *g = job->g;
     size_t words = (size_t)job->view->slots / 64 + 1;
-    job->dead = mem_zalloc(words * sizeof(*job->dead));
+    job->dead = job_memory(NULL, words * sizeof(*job->dead));
+    memset(job->dead, 0, words * sizeof(*job->dead));
     for (size_t i = 0; i < g->ndead_nodes; i++)
         job->dead[g->dead_nodes[i] / 64] |= (uint64_t)1 << (g->dead_nodes[i] & 63);
     for (unsigned i = 0; i < job->nworkers; i++) {
@@ -146,6 +189,12 @@ static void mark_dead(struct link_job *job)
         job->workers[i].entry = SLOT_NONE;
         job->workers[i].entry_level = -1;
     }
+}
+
+size_t job_repair_min(size_t nodes, uint32_t mended)
+{
+    size_t part = DEAD_SHARE >> mended, share = (nodes + part - 1) / part;
+    return share < BATCH_SIZE ? BATCH_SIZE : share;
 }
 
 /* Takes the batch's records and deaths in: who is to be linked, who is dead in the graph. */
@@ -171,6 +220,16 @@ static void read_batch(struct link_job *job)
             g->dead_nodes[g->ndead_nodes++] = b->deaths[i];
 }
 
+/* Does a generation end: is the batch one of deaths alone, of records that had a deadline? */
+static bool is_generation(const struct link_job *job)
+{
+    const struct batch *b = job->batch;
+    bool all = b->ndeaths && !atomic_load_explicit(&b->count, memory_order_relaxed);
+    for (uint32_t i = 0; i < b->ndeaths && all; i++)
+        all = chunk_deadline(view_chunk(job->view, b->deaths[i]), slot_place(b->deaths[i])) != 0;
+    return all;
+}
+
 static uint32_t begin_linking(struct link_job *job)
 {
     clear_edges(job);
@@ -182,9 +241,15 @@ static uint32_t begin_batch(struct link_job *job)
     struct graph *g = job->g;
     epoch_enter(g->env->epoch, job->reader);
     job->view = graph_view(g);
+    job->cut = atomic_load_explicit(&g->cut, memory_order_acquire);
     read_batch(job);
     size_t nodes = job->linked;
-    if (g->ndead_nodes >= BATCH_SIZE && g->ndead_nodes * DEAD_SHARE >= nodes) {
+    bool generation = is_generation(job);
+    uint32_t mended = generation ? atomic_load_explicit(&g->mended, memory_order_relaxed) : 0;
+    bool repair = g->ndead_nodes >= job_repair_min(nodes, mended);
+    mended += repair && generation && mended < MENDED_MAX;
+    atomic_store_explicit(&g->mended, mended, memory_order_relaxed);
+    if (repair) {
         mark_dead(job);
         clear_edges(job);
         return set_phase(job, PHASE_REPAIR_GATHER, job->view->nchunks);
@@ -226,14 +291,14 @@ static void collect_flagged(struct link_job *job)
     size_t n = 0;
     for (unsigned i = 0; i < job->nworkers; i++)
         n += job->workers[i].nflagged;
-    struct flagged *all = mem_alloc((n + 1) * sizeof(*all));
+    struct flagged *all = job_memory(NULL, (n + 1) * sizeof(*all));
     n = 0;
     for (unsigned i = 0; i < job->nworkers; i++)
         for (size_t k = 0; k < job->workers[i].nflagged; k++, n++)
             all[n] = (struct flagged){born_of(view_born(job->view, job->workers[i].flagged[k])),
                                       job->workers[i].flagged[k]};
     qsort(all, n, sizeof(*all), compare_flagged);
-    job->again = mem_realloc(job->again, (n + 1) * sizeof(*job->again));
+    job->again = job_memory(job->again, (n + 1) * sizeof(*job->again));
     for (size_t i = 0; i < n; i++)
         job->again[i] = all[i].slot;
     job->nagain = n < UNIT_MASK ? n : UNIT_MASK;
@@ -244,7 +309,7 @@ static void end_repair(struct link_job *job)
 {
     struct graph *g = job->g;
     struct batch *b = job->batch;
-    b->repaired = mem_realloc(b->repaired, (b->nrepaired + g->ndead_nodes) * sizeof(*b->repaired));
+    b->repaired = job_memory(b->repaired, (b->nrepaired + g->ndead_nodes) * sizeof(*b->repaired));
     memcpy(b->repaired + b->nrepaired, g->dead_nodes, g->ndead_nodes * sizeof(*g->dead_nodes));
     b->nrepaired += g->ndead_nodes;
     job->linked -= g->ndead_nodes;
@@ -314,9 +379,7 @@ static void advance(struct link_job *job)
             job->phase = PHASE_END;
             break;
         case PHASE_COPY:
-        case PHASE_RELINK:
-            epoch_exit(job->reader);
-            return;
+        case PHASE_RELINK: epoch_exit(job->reader); return;
         case PHASE_END:
             job->batch = next_batch(job->g);
             if (!job->batch)
@@ -353,6 +416,12 @@ static void let_go(struct link_job *job)
     struct graph *g = job->g;
     if (atomic_fetch_sub(&job->tasks_active, 1) != 1)
         return;
+    /* After a repair megabytes, which take the owner longer to free than it has. */
+    for (unsigned i = 0; i < job->nworkers; i++)
+        worker_release(&job->workers[i]);
+    mem_free(job->again);
+    job->again = NULL;
+    mem_flush(); /* not into this thread's cache, which counts as in use */
     atomic_store_explicit(&g->job_state, JOB_ENDING, memory_order_release);
     graph_notify(g);
     atomic_store_explicit(&g->job_state, JOB_ENDED, memory_order_release); /* the last touch of g */
@@ -391,6 +460,8 @@ static struct link_job *job_new(struct graph *g)
     }
     job->g = g;
     job->workers = workers;
+    for (unsigned i = 0; i < n; i++)
+        workers[i].env = g->env;
     job->nworkers = job->ntasks = n;
     job->reader = epoch_reader_new(g->env->epoch);
     job->entry = g->entry;
@@ -419,6 +490,17 @@ bool job_start_link(struct graph *g)
     submit_helpers(job, 1);
     let_go(job);
     return true;
+}
+
+void job_link_if_due(struct graph *g)
+{
+    if (g->job || g->compact.step != COMPACT_OFF)
+        return;
+    pthread_mutex_lock(&g->lock);
+    bool due = may_begin(g);
+    pthread_mutex_unlock(&g->lock);
+    if (due)
+        job_start_link(g);
 }
 
 bool job_start_phase(struct graph *g, enum job_phase phase)

@@ -10,10 +10,10 @@
  * Keeping all living links, linking back and searching again were each found to be worth it:
  * without them recall falls with every round of deletions. Nodes are gathered from the graph as it
  * stood, so their order does not matter. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "index/graph_int.h"
 
 static bool is_dead(const struct link_job *job, uint32_t slot)
@@ -29,7 +29,7 @@ static void measure(const struct link_job *job, struct searcher *s, const uint32
         size_t block = n - at < 64 ? n - at : 64;
         for (size_t i = 0; i < block; i++) {
             s->rows[i] = view_row(job->view, slots[at + i], codec->row_bytes);
-            __builtin_prefetch(s->rows[i]);
+            prefetch_bytes(s->rows[i], 64);
         }
         vec_distances(codec, &s->query, s->rows, block, s->distances);
         for (size_t i = 0; i < block; i++)
@@ -63,19 +63,18 @@ static void flag(struct job_worker *w, uint32_t slot)
 {
     if (w->nflagged == w->flagged_cap) {
         w->flagged_cap = w->flagged_cap ? 2 * w->flagged_cap : 256;
-        w->flagged = mem_realloc(w->flagged, w->flagged_cap * sizeof(*w->flagged));
+        w->flagged = job_memory(w->flagged, w->flagged_cap * sizeof(*w->flagged));
     }
     w->flagged[w->nflagged++] = slot;
 }
 
-static void ensure_room(struct searcher *s, size_t n)
+static void ensure_room(const struct link_job *job, struct searcher *s, size_t n)
 {
     if (n > s->sorted_cap) {
-        s->sorted = mem_realloc(s->sorted, n * sizeof(*s->sorted));
+        s->sorted = job_memory(s->sorted, n * sizeof(*s->sorted));
         s->sorted_cap = n;
     }
-    if (!searcher_reserve_top(s, n))
-        abort(); /* bounded by m squared and by the partition */
+    job_reserve(job, s, 0, n);
 }
 
 static uint32_t read_links(const struct link_job *job, uint32_t slot, int level, uint32_t *out)
@@ -100,7 +99,8 @@ static void mend(struct link_job *job, struct job_worker *w, struct searcher *s,
         return;
     }
     size_t most = (size_t)max * (max + 1);
-    ensure_room(s, most < job->view->slots ? most : job->view->slots); /* none is found twice */
+    ensure_room(job, s,
+                most < job->view->slots ? most : job->view->slots); /* none is found twice */
     uint32_t *found = (uint32_t *)s->top; /* slots of candidates, kept ones first */
     size_t n = 0, keep;
     searcher_visit(s, slot);
@@ -158,8 +158,7 @@ void repair_gather(struct link_job *job, struct job_worker *w, struct searcher *
 {
     const struct graph *g = job->g;
     const struct graph_view *v = job->view;
-    if (!searcher_reserve(s, &g->shape, v->slots, 64))
-        abort(); /* bounded by the index's options */
+    job_reserve(job, s, 64, 0);
     for (uint32_t i = 0; i < v->chunks[chunk]->slots; i++) {
         uint32_t slot = chunk << CHUNK_BITS | i;
         uint64_t word = view_born(v, slot), born;
@@ -185,15 +184,10 @@ void repair_again(struct link_job *job, struct job_worker *w, struct searcher *s
     const struct graph_view *v = job->view;
     uint32_t slot = job->again[unit], max = links_max(g->shape.m, 0),
              efc = g->options.ef_construction;
-    if (!searcher_reserve(s, &g->shape, v->slots, efc + 64))
-        abort(); /* bounded by the index's options */
-    ensure_room(s, efc + max);
+    job_reserve(job, s, efc + 64, 0);
+    ensure_room(job, s, efc + max);
     vec_query_from_row(&g->shape.codec, view_row(v, slot, g->shape.codec.row_bytes), &s->query);
-    float d;
-    uint32_t start = beam_descend(g, v, s, job->entry, job->entry_level, 0, &d);
-    s->nbeam = 0;
-    searcher_visit(s, start);
-    beam_insert(v, s, key_make(d, start), efc);
+    beam_descend(g, v, s, job->entry, job->entry_level, 0);
     beam_search(g, v, s, 0, efc, NULL, false);
     searcher_forget(s);
     uint32_t *old = mem_alloc(max * sizeof(*old));

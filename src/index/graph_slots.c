@@ -14,7 +14,7 @@
 
 /* ---- chunks ---- */
 
-static bool reserve_slots(struct graph *g, uint32_t slots)
+bool graph_reserve_slots(struct graph *g, uint32_t slots)
 {
     size_t words = ((size_t)slots + 63) / 64, have = ((size_t)g->slots + 63) / 64;
     if (words > have) {
@@ -41,6 +41,14 @@ static void reclaim_chunk(struct epoch_item *item, void *arg)
     pool_submit(g->env->pool, POOL_LINK, &c->task);
 }
 
+void graph_retire_chunk(struct graph *g, struct chunk *c)
+{
+    if (g->building)
+        chunk_free(c);
+    else
+        epoch_retire(g->env->epoch, &c->item, reclaim_chunk, g);
+}
+
 static void prepare_task(struct pool_task *task, unsigned worker)
 {
     struct graph *g = (struct graph *)((char *)task - offsetof(struct graph, spare_task));
@@ -65,12 +73,70 @@ static void prepare_chunk(struct graph *g)
                 &g->spare_task); /* before the linking that fills the pool while vectors come in */
 }
 
-/* The next chunk is made when the one in use is nearly full. */
+static size_t slot_bytes(const struct graph *g)
+{
+    size_t links = g->options.flat ? 0 : 2 * (size_t)g->shape.m * sizeof(uint32_t);
+    return g->shape.codec.row_bytes + g->shape.original_bytes + links + sizeof(uint64_t) + 1 +
+           sizeof(uint32_t) + sizeof(void *);
+}
+
+/* Mending writes more than half of all lists anew, and asks about as many links back. As measured. */
+static size_t mend_bytes(const struct graph *g)
+{
+    return g->slots * (12 + 2 * (size_t)g->shape.m * sizeof(uint32_t)) * 7 / 5;
+}
+
+size_t graph_growth(const struct graph *g)
+{
+    if (g->nused < g->slots ||
+        atomic_load_explicit(&g->spare_state, memory_order_relaxed) != SPARE_NONE)
+        return 0;
+    uint32_t slots = g->nchunks == 1 && g->slots < CHUNK_SLOTS ? g->slots * 3
+                     : g->nchunks || g->graphed                ? CHUNK_SLOTS
+                                                               : CHUNK_FIRST;
+    return slots * slot_bytes(g);
+}
+
+struct graph_slack graph_slack(const struct graph *g)
+{
+    size_t bytes = slot_bytes(g);
+    return (struct graph_slack){.slots = g->slots,
+                                .alive = g->alive,
+                                .free = g->slots - g->nused,
+                                .slot_bytes = bytes,
+                                .chunk_bytes = bytes * CHUNK_SLOTS,
+                                .mend_bytes = g->graphed ? mend_bytes(g) : 0,
+                                .repair_min = g->graphed ? job_repair_min(g->linked, atomic_load_explicit(&g->mended, memory_order_relaxed)) : 1,
+                                .held = g->stamp.step != CUT_NONE};
+}
+
+void graph_keep_free(struct graph *g, size_t slots)
+{
+    g->keep_free = slots;
+}
+
+uint64_t graph_alive_at(const struct graph *g, uint32_t slot)
+{
+    if (slot >= g->slots || compact_has_moved(g, slot))
+        return 0;
+    uint64_t born =
+        atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed);
+    return born & TOMB ? 0 : born;
+}
+
+/* The next chunk is made when the one in use is nearly full, where memory allows. */
 static void prepare_ahead(struct graph *g)
 {
-    if (g->slots >= CHUNK_SLOTS && g->slots - g->nused <= CHUNK_SLOTS / 4 &&
-        pool_threads(g->env->pool))
-        prepare_chunk(g);
+    if (g->slots < CHUNK_SLOTS || g->slots - g->nused > CHUNK_SLOTS / 4 ||
+        !pool_threads(g->env->pool) ||
+        atomic_load_explicit(&g->spare_state, memory_order_relaxed) != SPARE_NONE)
+        return;
+    size_t bytes = CHUNK_SLOTS * slot_bytes(g);
+    if (bytes > g->env->headroom)
+        return;
+    if (g->env->headroom != SIZE_MAX)
+        g->env->headroom -= bytes;
+    prepare_chunk(g);
 }
 
 bool graph_room(struct graph *g)
@@ -116,7 +182,7 @@ static enum vs_status grow_first(struct graph *g)
     struct chunk *old = g->chunks[0];
     uint32_t slots = old->slots * 4 > CHUNK_SLOTS ? CHUNK_SLOTS : old->slots * 4;
     struct chunk *c = new_chunk(g, slots);
-    if (!c || !chunk_copy(c, old) || !reserve_slots(g, slots)) {
+    if (!c || !chunk_copy(c, old) || !graph_reserve_slots(g, slots)) {
         chunk_free(c);
         return VS_NOMEM;
     }
@@ -129,7 +195,8 @@ static enum vs_status grow_first(struct graph *g)
         chunk_free(c);
         return VS_NOMEM;
     }
-    epoch_retire(g->env->epoch, &old->item, reclaim_chunk, g);
+    if (!cut_keep_chunk(g, old))
+        graph_retire_chunk(g, old);
     return VS_OK;
 }
 
@@ -149,7 +216,7 @@ static enum vs_status add_chunk(struct graph *g)
                          ? CHUNK_SLOTS
                          : CHUNK_FIRST; /* a chunk with links never grows: workers write into it */
     struct chunk *c = new_chunk(g, slots);
-    if (!c || !reserve_slots(g, g->slots + slots)) {
+    if (!c || !graph_reserve_slots(g, g->slots + slots)) {
         chunk_free(c);
         return VS_NOMEM;
     }
@@ -166,8 +233,8 @@ static enum vs_status add_chunk(struct graph *g)
 
 void graph_drop_chunks(struct graph *g, uint32_t nchunks)
 {
-    if (nchunks >= g->nchunks)
-        return;
+    if (nchunks >= g->nchunks || g->stamp.step == CUT_TAKEN || g->scrub)
+        return; /* a cut or the scrub goes over them */
     uint32_t n = g->nchunks, slots = g->slots;
     g->nchunks = nchunks;
     g->slots = nchunks * CHUNK_SLOTS;
@@ -177,7 +244,7 @@ void graph_drop_chunks(struct graph *g, uint32_t nchunks)
         return;
     }
     for (uint32_t i = nchunks; i < n; i++)
-        epoch_retire(g->env->epoch, &g->chunks[i]->item, reclaim_chunk, g);
+        graph_retire_chunk(g, g->chunks[i]);
     size_t words = ((size_t)g->slots + 63) / 64;
     uint64_t *used = words ? mem_try_realloc(g->used, words * sizeof(*used)) : NULL;
     if (used)
@@ -236,7 +303,7 @@ void graph_unalloc_slot(struct graph *g, uint32_t slot)
         g->free_hint = slot;
 }
 
-static void free_upper(struct graph *g, uint32_t block, int level)
+void graph_free_upper(struct graph *g, uint32_t block, int level)
 {
     if (g->nupper_free[level] == g->upper_free_cap[level]) {
         uint32_t cap = g->upper_free_cap[level] ? 2 * g->upper_free_cap[level] : 16;
@@ -269,6 +336,8 @@ static void free_slot(struct graph *g, uint32_t slot, bool vacated)
     atomic_store_explicit(&c->user[i], NULL, memory_order_relaxed);
     if (extra)
         atomic_store_explicit(&extra[i], NULL, memory_order_relaxed);
+    if (chunk_deadline(c, i))
+        atomic_store_explicit(&atomic_load_explicit(&c->deadline, memory_order_relaxed)[i], 0, memory_order_relaxed);
     if (c->links) {
         _Atomic uint32_t *links = c->links + (size_t)i * 2 * g->shape.m;
         for (uint32_t k = 0; k < 2 * g->shape.m; k++)
@@ -276,7 +345,7 @@ static void free_slot(struct graph *g, uint32_t slot, bool vacated)
     }
     if (!vacated) {
         if (c->upper[i] != SLOT_NONE)
-            free_upper(g, c->upper[i], c->level[i]);
+            graph_free_upper(g, c->upper[i], c->level[i]);
         if (word & TOMB)
             epoch_retire(g->env->epoch, &((struct tomb *)(uintptr_t)(word & ~TOMB))->item,
                          reclaim_tomb, NULL);
@@ -291,8 +360,9 @@ static void reclaim_slots(struct epoch_item *item, void *arg)
 {
     struct graph *g = arg;
     struct released *r = (struct released *)((char *)item - offsetof(struct released, item));
-    r->next = g->released;
-    g->released = r;
+    struct released **list = r->held && g->stamp.step != CUT_NONE ? &g->held : &g->released;
+    r->next = *list;
+    *list = r;
     if (!g->retired)
         graph_notify(g);
 }
@@ -304,12 +374,15 @@ void graph_release_later(struct graph *g, uint32_t *slots, size_t n, bool vacate
     r->slots = slots;
     r->n = n;
     r->vacated = vacated;
+    r->held = !vacated && g->stamp.step != CUT_NONE && !g->stamp.graphed;
     g->nreleasing += n;
     epoch_retire(g->env->epoch, &r->item, reclaim_slots, g);
 }
 
 bool graph_release_some(struct graph *g, uint64_t until_ns)
 {
+    if (g->stamp.step == CUT_TAKEN || g->scrub)
+        return false; /* a cut shows them; links not checked must not be written */
     while (g->released) {
         struct released *r = g->released;
         for (size_t k = 0; r->done < r->n; k++) {

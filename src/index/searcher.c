@@ -42,7 +42,7 @@ static bool reserve_visited(struct searcher *s, uint32_t slots)
     size_t want = (size_t)slots + slots / 4, words = want / 64 + 1;
     size_t cap = want / TOUCHED_SHARE > TOUCHED ? want / TOUCHED_SHARE : TOUCHED;
     uint64_t *visited = mem_try_zalloc(words * sizeof(*visited));
-    uint32_t *touched = mem_try_alloc(cap * sizeof(*touched));
+    uint32_t *touched = mem_try_alloc((cap + 1) * sizeof(*touched));
     if (!visited || !touched) {
         mem_free(visited);
         mem_free(touched);
@@ -80,7 +80,7 @@ static bool reserve_queries(struct searcher *s, const struct columns_shape *shap
 bool searcher_reserve(struct searcher *s, const struct columns_shape *shape, uint32_t slots,
                       size_t beam)
 {
-    size_t rows = 2 * (size_t)shape->m + 8, cap = s->rows_cap;
+    size_t rows = 4 * (size_t)shape->m + 16, cap = s->rows_cap;
     if (rows < 264)
         rows = 264;
     if (rows > cap) {
@@ -106,6 +106,11 @@ void searcher_trim(struct searcher *s)
         mem_free(s->beam);
         s->beam = NULL;
         s->beam_cap = 0;
+    }
+    if (s->sorted_cap > 4 * BEAM_KEPT) {
+        mem_free(s->sorted);
+        s->sorted = NULL;
+        s->sorted_cap = 0;
     }
     if (s->top_cap > 2 * BEAM_KEPT) {
         mem_free(s->top);

@@ -67,7 +67,7 @@ struct searcher {
     size_t ntouched, touched_cap;
     uint64_t *beam;
     size_t nbeam, beam_cap;
-    uint64_t *sorted;                /* of the choice of links: candidates as keys */
+    uint64_t *sorted;                /* candidates as keys: of the choice of links; a heap, of a filtered search */
     size_t sorted_cap;
     const void **rows;               /* up to rows_cap neighbours under measurement */
     uint32_t *slots;
@@ -80,6 +80,7 @@ struct searcher {
     struct candidate *top;           /* collector of scans and re-rankings */
     size_t ntop, top_cap;
     uint64_t measured, expanded;     /* counters since searcher_begin */
+    uint64_t examined;               /* the same: records that a filter was asked about */
 };
 
 void searcher_init(struct searcher *s);
@@ -95,12 +96,11 @@ static inline bool searcher_visit(struct searcher *s, uint32_t slot)
 {
     uint32_t word = slot >> 6;
     uint64_t bit = (uint64_t)1 << (slot & 63), old = s->visited[word];
-    if (old & bit)
-        return false;
     s->visited[word] = old | bit;
-    if (s->ntouched < s->touched_cap)
-        s->touched[s->ntouched++] = word;
-    return true;
+    bool fresh = !(old & bit);
+    s->touched[s->ntouched] = word;
+    s->ntouched += fresh & (s->ntouched < s->touched_cap);
+    return fresh;
 }
 /* Clears all marks. */
 static inline void searcher_forget(struct searcher *s)

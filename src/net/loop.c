@@ -3,7 +3,13 @@
  * SLEEPING. Before it sleeps the loop says so in `sleeping`, then looks once more for posts and
  * wakes; a poster publishes, then looks whether the loop sleeps. Both orders are sequentially
  * consistent, so one of them sees the other, and the eventfd is written only for a loop that
- * really sleeps: under load a hand-over costs one compare-and-swap. */
+ * really sleeps: under load a hand-over costs one compare-and-swap.
+ *
+ * BEHIND. Where workers and clients keep all processors busy, the loop sometimes waits for a whole
+ * time slice of the kernel's, some milliseconds, with commands and replies piling up. Each turn
+ * notes when it began; a thread that posts and finds the last turn long ago gives up its processor
+ * (reply.c), so the loop waits for the end of one search instead. How long: where searches are short and posts
+ * come thick, many of them are to share a turn and its system calls; where they are long, few would. */
 #include "net/net.h"
 
 #include <stdio.h>
@@ -13,6 +19,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/net_int.h"
+
+#define BEHIND_NS      1000000 /* ago is long, */
+#define BEHIND_MIN_NS  100000  /* and so is this, */
+#define SPARSE_NS      25000   /* when posts are so far apart */
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
@@ -95,6 +105,12 @@ void net_free(struct net *n)
     mem_free(n);
 }
 
+static void note_turn(struct net *n)
+{
+    atomic_store_explicit(&n->turned_ns, clock_mono_ns(), memory_order_relaxed);
+    atomic_store_explicit(&n->posted, 0, memory_order_relaxed);
+}
+
 void net_poll(struct net *n, int64_t timeout_us)
 {
     n->accepted_now = 0;
@@ -113,6 +129,7 @@ void net_poll(struct net *n, int64_t timeout_us)
     }
     event_base_loop(n->base, flags);
     atomic_store(&n->sleeping, false);
+    note_turn(n);
     atomic_store(&n->woken, false);
     net_reap(n);
 }
@@ -131,8 +148,18 @@ static void rouse(struct net *n)
 {
     if (atomic_load(&n->sleeping) && atomic_exchange(&n->sleeping, false)) {
         uint64_t one = 1;
+        note_turn(n);
         (void)!write(n->wake_fd, &one, sizeof(one));
     }
+}
+
+bool net_is_behind(const struct net *n)
+{
+    if (atomic_load_explicit(&n->sleeping, memory_order_relaxed))
+        return false;
+    uint64_t ago = clock_mono_ns() - atomic_load_explicit(&n->turned_ns, memory_order_relaxed);
+    uint64_t posted = atomic_load_explicit(&n->posted, memory_order_relaxed);
+    return ago > BEHIND_NS || (ago > BEHIND_MIN_NS && posted * SPARSE_NS < ago);
 }
 
 void net_wake(struct net *n)
@@ -147,6 +174,7 @@ void net_post(struct net *n, struct net_post *post)
     while (!atomic_compare_exchange_weak_explicit(&n->posts, &post->next, post,
                                                   memory_order_seq_cst, memory_order_relaxed))
         ;
+    atomic_fetch_add_explicit(&n->posted, 1, memory_order_relaxed);
     rouse(n);
 }
 

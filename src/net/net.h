@@ -74,6 +74,9 @@ struct net_post {
 void net_post(struct net *n, struct net_post *post);
 /* True when it stopped at `deadline_ns` (of clock_mono_ns) with posts left. */
 bool net_run_posts(struct net *n, uint64_t deadline_ns);
+/* Has the loop, though it has something to do, not begun a turn for a while? It then waits for a
+ * processor that others keep busy. Any thread. */
+bool net_is_behind(const struct net *n);
 /* Makes the next (or present) net_poll return. */
 void net_wake(struct net *n);
 /* Gives back memory of closed connections, a bounded amount a call. True: there is more. */

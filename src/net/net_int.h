@@ -138,6 +138,8 @@ struct net {
     struct event *wake_ev, *sleep_ev;
     int wake_fd;
     atomic_bool sleeping, woken;
+    atomic_uint_fast64_t turned_ns; /* when the last turn began, or the loop was last roused, */
+    atomic_uint_fast64_t posted;    /* and posts since, about */
     _Atomic(struct net_post *) posts;      /* newest first */
     struct net_post *run_head, **run_tail; /* taken, in order */
     struct net_conn_list open, dying, ready, flush;

@@ -55,6 +55,7 @@ struct resp_reader {
     size_t argc, argv_cap;
     size_t need;           /* on RESP_MORE: at least so many bytes are missing */
     char error[128];
+    bool exhausted;        /* the error is that memory was */
     struct buf unquoted;   /* inline commands: their unescaped arguments */
 };
 
@@ -79,6 +80,9 @@ long resp_split_line(const char *line, size_t len, struct buf *store, struct res
 struct resp_writer {
     struct buf *out;
     int version;           /* 2 or 3 */
+    /* Set when memory ran out for something of a size that a client or its data chose (bulk strings):
+     * what has been written since is no whole reply. */
+    bool lost;
 };
 
 void resp_status(struct resp_writer *w, const char *text); /* +text */
@@ -87,6 +91,8 @@ void resp_error(struct resp_writer *w, const char *fmt, ...) __attribute__((form
 void resp_int(struct resp_writer *w, long long n);
 void resp_bulk(struct resp_writer *w, const void *data, size_t len);
 void resp_bulk_text(struct resp_writer *w, const char *text);
+/* Replies that have been written elsewhere. */
+void resp_raw(struct resp_writer *w, const void *data, size_t len);
 void resp_null(struct resp_writer *w);                /* $-1 or _ */
 void resp_null_array(struct resp_writer *w);          /* *-1 or _ */
 void resp_array(struct resp_writer *w, size_t n);

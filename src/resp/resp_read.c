@@ -190,8 +190,10 @@ static enum resp_result read_args(struct resp_reader *r, const char *data, size_
         size_t have = len - r->pos, want = r->bulk_len + 2;
         if (have < want)
             return more(r, want - have);
-        if (!argv_room(r))
+        if (!argv_room(r)) {
+            r->exhausted = true;
             return fail(r, "ERR Protocol error: out of memory for arguments");
+        }
         r->argv[r->argc].data = (const char *)(uintptr_t)r->pos;
         r->argv[r->argc].len = r->bulk_len;
         r->argc++;

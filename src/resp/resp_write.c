@@ -85,11 +85,21 @@ void resp_int(struct resp_writer *w, long long n)
 void resp_bulk(struct resp_writer *w, const void *data, size_t len)
 {
     header(w, '$', (long long)len);
-    char *at = buf_reserve(w->out, len + 2);
+    char *at = buf_try_reserve(w->out, len + 2);
+    if (!at) {
+        w->lost = true;
+        return;
+    }
     if (len)
         memcpy(at, data, len);
     memcpy(at + len, "\r\n", 2);
     w->out->len += len + 2;
+}
+
+void resp_raw(struct resp_writer *w, const void *data, size_t len)
+{
+    if (!buf_try_append(w->out, data, len))
+        w->lost = true;
 }
 
 void resp_bulk_text(struct resp_writer *w, const char *text)
@@ -246,6 +256,6 @@ void resp_verbatim(struct resp_writer *w, const char *format3, const void *data,
     header(w, '=', (long long)len + 4);
     buf_append(w->out, format3, 3);
     buf_append(w->out, ":", 1);
-    buf_append(w->out, data, len);
+    resp_raw(w, data, len);
     buf_append(w->out, "\r\n", 2);
 }

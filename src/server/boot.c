@@ -2,8 +2,8 @@
  * server.
  *
  * The order matters: configuration before anything it decides; becoming a daemon before any thread
- * or event loop exists, which a fork would not carry over; the pid file and systemd's READY after
- * the sockets listen. */
+ * or event loop exists, which a fork would not carry over; the pid file after the sockets listen;
+ * systemd's READY when the data are loaded. */
 #include "server/boot.h"
 
 #include <errno.h>
@@ -166,6 +166,16 @@ static void log_address(void *arg, const char *address)
     log_notice("Ready to accept connections on %s", address);
 }
 
+/* The data are loaded. */
+static void on_ready(struct server *s)
+{
+    net_listeners(s->net, log_address, NULL);
+    if (s->config->supervised == CONFIG_SUPERVISED_UPSTART && getenv("UPSTART_JOB"))
+        raise(SIGSTOP); /* upstart waits for it and sends SIGCONT */
+    if (s->supervised)
+        sd_notify(0, "STATUS=Ready to accept connections\nREADY=1\n");
+}
+
 static void log_start(const struct server *s)
 {
     const struct config *c = s->config;
@@ -210,11 +220,9 @@ static int serve(struct server *s)
     s->supervised = under_systemd(s->config);
     log_start(s);
     warn_about_system(s->config);
-    net_listeners(s->net, log_address, NULL);
-    if (s->config->supervised == CONFIG_SUPERVISED_UPSTART && getenv("UPSTART_JOB"))
-        raise(SIGSTOP); /* upstart waits for it and sends SIGCONT */
+    s->on_ready = on_ready;
     if (s->supervised)
-        sd_notify(0, "STATUS=Ready to accept connections\nREADY=1\n");
+        sd_notify(0, "STATUS=Loading the data\n");
 
     server_run(s);
 
@@ -224,17 +232,17 @@ static int serve(struct server *s)
     s->pidfile = NULL;
     bool on = s->config->crash_log_enabled;
     crash_install(on, NULL);
-    server_free(s);
+    bool ok = server_free(s);
     if (pidfile) {
         log_notice("Removing the pid file.");
         unlink(pidfile);
         mem_free(pidfile);
     }
     log_notice("VecStore is now ready to exit, bye bye...");
-    return 0;
+    return ok ? 0 : 1;
 }
 
-int boot_run(int argc, char **argv, struct cmd_table *commands)
+int boot_run(int argc, char **argv, struct cmd_table *commands, const struct server_repl *repl)
 {
     int status = informational(argc, argv);
     if (status >= 0)
@@ -269,6 +277,7 @@ int boot_run(int argc, char **argv, struct cmd_table *commands)
     crash_install(config->crash_log_enabled, NULL);
     struct server *s = server_new(config, commands);
     s->program = program;
+    s->repl_hooks = repl;
     status = serve(s);
 out:
     buf_release(&error);

@@ -4,7 +4,9 @@
 
 #include "cmd/command.h"
 
-/* Runs the server with these rows; the process's exit status. */
-int boot_run(int argc, char **argv, struct cmd_table *commands);
+struct server_repl;
+
+/* Runs the server with these rows, and this replication (NULL: none); the process's exit status. */
+int boot_run(int argc, char **argv, struct cmd_table *commands, const struct server_repl *repl);
 
 #endif

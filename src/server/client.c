@@ -5,6 +5,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/multi.h"
+#include "server/pubsub.h"
+#include "server/replication.h"
 #include "server/stats.h"
 
 #define COMMANDS_PER_VISIT 16   /* then the next client has its turn */
@@ -113,6 +116,10 @@ static void unlist(struct cmd_client *c)
     if (c->flags & CLIENT_MONITOR)
         TAILQ_REMOVE(&cs->monitors, c, monitor_link);
     c->flags &= ~(unsigned)CLIENT_MONITOR;
+    pubsub_leave(c);
+    multi_forget(c);
+    if (c->replica || c->waits_for)
+        c->server->repl_hooks->gone(c->server, c);
     reply_cancel_all(c);
     exec_abandon(c);
 }
@@ -212,7 +219,9 @@ bool client_check_output(struct cmd_client *c)
 {
     struct server *s = c->server;
     const struct config_output_limit *limit =
-        &s->config->client_output_buffer_limit.of[CONFIG_NORMAL];
+        &s->config->client_output_buffer_limit.of[c->replica  ? CONFIG_REPLICA
+                                                   : c->pubsub ? CONFIG_PUBSUB
+                                                               : CONFIG_NORMAL];
     size_t unsent = net_conn_unsent(c->conn);
     if (unsent < 65536 && !c->soft_since_ms)
         return false;
@@ -340,7 +349,7 @@ static void look_after(struct cmd_client *c)
     if (m.input_bytes > s->stats->client_input_max)
         s->stats->client_input_max = m.input_bytes;
     if (s->config->timeout > 0 && idle / 1000 > (uint64_t)s->config->timeout &&
-        c->wait == CLIENT_RUNS && c->slots_n == 0 && !(c->flags & CLIENT_MONITOR)) {
+        c->wait == CLIENT_RUNS && c->slots_n == 0 && !(c->flags & CLIENT_MONITOR) && !c->replica && !c->pubsub) {
         log_verbose("Closing idle client %s", net_conn_peer(c->conn));
         client_close(c);
         return;
@@ -366,15 +375,21 @@ void clients_cron(struct server *s)
     }
 }
 
-void client_set_name(struct cmd_client *c, const struct resp_arg *name)
+bool client_set_text(char **field, const struct resp_arg *text)
 {
-    mem_free(c->name);
-    c->name = name->len ? mem_strndup(name->data, name->len) : NULL;
+    char *copy = text->len ? mem_try_strndup(text->data, text->len) : NULL;
+    if (text->len && !copy)
+        return false;
+    mem_free(*field);
+    *field = copy;
+    return true;
 }
 
 void client_reset(struct cmd_client *c)
 {
     struct clients *cs = c->server->clients;
+    pubsub_leave(c);
+    multi_forget(c);
     if (c->flags & CLIENT_MONITOR)
         TAILQ_REMOVE(&cs->monitors, c, monitor_link);
     c->flags &= ~(unsigned)(CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP |

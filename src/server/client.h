@@ -6,7 +6,8 @@
  *   connection's output <- [slot: search 1 | after: +PONG] <- [slot: search 2 | after: ...]
  *
  * A slot whose reply has come moves to the output, with what follows it, once it is the first.
- * Without slots a reply is written straight into the connection's output.
+ * Without slots a reply is written straight into the connection's output. Replies to writes take
+ * slots, too, while there is a journal (gate.h).
  *
  * Loop thread only. */
 #ifndef SERVER_CLIENT_H
@@ -17,7 +18,7 @@
 #include "server/server.h"
 #include "server/slowlog.h"
 
-#define CLIENT_SLOTS_MAX   1024               /* replies of one client that workers may owe */
+#define CLIENT_SLOTS_MAX   1024               /* replies of one client that are not ready */
 #define CLIENT_OUTPUT_STOP ((size_t)64 << 20) /* unsent bytes at which its commands wait */
 
 enum {
@@ -37,6 +38,7 @@ enum client_wait {
     CLIENT_WAITS_BACKLOG, /* for vs_poll */
     CLIENT_WAITS_SLOTS,   /* for replies before it */
     CLIENT_WAITS_PAUSE,   /* CLIENT PAUSE: not begun */
+    CLIENT_WAITS_JOURNAL, /* for the disk to catch up: not begun */
     CLIENT_WAITS_OUTPUT   /* for its socket: nothing is under way */
 };
 
@@ -51,7 +53,17 @@ struct slot {
     const struct cmd_spec *spec;
     uint64_t began_ns;
     struct slowlog_args *args; /* kept when the slow log may want them */
+    /* of a gate */
+    bool is_gate, queued;   /* queued: the gates own it, too */
+    uint64_t lsn;           /* the record that its reply waits for; 0: none */
+    struct slot *next_gate;
 };
+
+struct pubsub_client;
+struct replica;
+struct repl_wait;
+struct multi;
+struct watch_list;
 
 struct cmd_client {
     struct server *server;
@@ -71,11 +83,20 @@ struct cmd_client {
     struct resp_writer writer;
     struct buf muted; /* replies that nobody wants */
     enum client_wait wait;
+    struct slot *gate;           /* of the command under way, when it takes one */
     bool called;                 /* the handler has been called at least once */
     bool wrote;                  /* part of its reply is written */
     bool failed;                 /* its reply is an error */
     uint64_t call_ns;            /* time spent in it so far */
     const struct cmd_spec *last; /* for CLIENT LIST */
+
+    struct pubsub_client *pubsub; /* what it listens to (pubsub.h); NULL: nothing */
+    struct multi *multi;          /* commands queued since MULTI; NULL: not in MULTI */
+    struct watch_list *watched;   /* NULL: nothing */
+
+    struct replica *replica;      /* of repl: it takes the stream; NULL: it does not */
+    struct repl_wait *waits_for;  /* of repl: an answer of replicas; NULL */
+    uint64_t repl_offset, write_lsn; /* behind its last write: of the stream, of the journal */
 
     struct slot *slots, **slots_tail, *last_slot;
     size_t slots_n;
@@ -119,7 +140,8 @@ size_t client_memory(const struct cmd_client *c);
 void client_apply_limits(struct cmd_client *c);
 /* RESET: as after connecting. */
 void client_reset(struct cmd_client *c);
-void client_set_name(struct cmd_client *c, const struct resp_arg *name);
+/* Sets its name or another of its texts; false: out of memory, it stays as it was. */
+bool client_set_text(char **field, const struct resp_arg *text);
 /* A bounded number of clients per call: idle ones, limits, unused memory. */
 void clients_cron(struct server *s);
 /* Closes the client when it is past its output limits; true when it did. */
@@ -132,6 +154,11 @@ void client_unwait(struct cmd_client *c);
 /* exec.c: one command, from its beginning or going on. */
 void exec_command(struct cmd_client *c, const struct resp_arg *argv, size_t argc);
 void exec_resume(struct cmd_client *c);
+/* Inside EXEC: runs it to its end, its reply behind what stands there. */
+void exec_queued(struct cmd_client *c, const struct cmd_spec *spec, const struct resp_arg *argv,
+                 size_t argc);
+/* Write commands that are under way, in slices or waiting, end with this error. */
+void exec_end_writes(struct server *s, const char *why);
 /* Gives up a command that waits for the backlog, with an error or null. */
 void exec_unblock(struct cmd_client *c, bool error);
 /* Drops a command under way. */
@@ -139,7 +166,14 @@ void exec_abandon(struct cmd_client *c);
 
 /* reply.c */
 struct cmd_pending *reply_defer(struct cmd_call *call);
+/* A place behind all replies so far; its reply is the caller's until reply_slot_done. */
+struct slot *reply_slot_take(struct cmd_client *c);
+/* Its reply is complete: it leaves when those before it have. The slot is gone, or the client's. */
+void reply_slot_done(struct slot *slot);
+void reply_slot_free(struct slot *slot);
 void reply_finish(struct cmd_pending *p);
+/* Nothing of it will be sent. Loop thread. */
+void reply_mute(struct cmd_pending *p);
 /* Where the client's next reply goes. */
 struct buf *reply_target(struct cmd_client *c);
 /* Sends what stands in the output, or holds it back while more is about to come. */

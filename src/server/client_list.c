@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "server/client.h"
 #include "server/commands.h"
+#include "server/multi.h"
+#include "server/pubsub.h"
 
 #define STRIDE 32 /* clients between two looks at the clock */
 
@@ -14,7 +16,7 @@ size_t client_memory(const struct cmd_client *c)
 {
     struct net_conn_memory m;
     net_conn_memory(c->conn, &m);
-    return sizeof(*c) + m.input_bytes + m.output_bytes + c->muted.cap +
+    return sizeof(*c) + m.input_bytes + m.output_bytes + c->muted.cap + multi_memory(c) +
            c->slots_n * sizeof(struct slot) + (c->name ? strlen(c->name) : 0);
 }
 
@@ -23,12 +25,18 @@ void client_describe(const struct cmd_client *c, struct buf *out)
     const struct server *s = c->server;
     struct net_conn_memory m;
     net_conn_memory(c->conn, &m);
-    char cmd[128] = "NULL", flags[8];
+    char cmd[128] = "NULL", flags[12];
     if (c->last)
         cmd_full_name(s->commands, c->last, cmd, sizeof(cmd));
     size_t n = 0;
+    if (c->replica)
+        flags[n++] = 'S';
     if (c->flags & CLIENT_MONITOR)
         flags[n++] = 'O';
+    if (c->pubsub)
+        flags[n++] = 'P';
+    if (c->multi)
+        flags[n++] = 'x';
     if (c->wait == CLIENT_WAITS_BACKLOG)
         flags[n++] = 'b';
     if (net_conn_is_unix(c->conn))
@@ -46,17 +54,18 @@ void client_describe(const struct cmd_client *c, struct buf *out)
     for (size_t i = 0; c->call.spec && c->call.argv && i < c->call.argc && i < 64; i++)
         args += c->call.argv[i].len;
     buf_printf(out,
-               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=0 "
-               "psub=0 ssub=0 multi=-1 ",
+               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=%zu "
+               "psub=%zu ssub=0 multi=%ld watch=%zu ",
                (unsigned long long)c->id, net_conn_peer(c->conn), net_conn_local(c->conn),
                net_conn_fd(c->conn), c->name ? c->name : "",
                (unsigned long long)(s->now_ms - c->created_ms) / 1000,
-               (unsigned long long)(s->now_ms - c->active_ms) / 1000, flags, c->db);
+               (unsigned long long)(s->now_ms - c->active_ms) / 1000, flags, c->db,
+               pubsub_count(c, PUBSUB_CHANNEL), pubsub_count(c, PUBSUB_PATTERN), multi_length(c), multi_watched(c));
     buf_printf(out,
-               "qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 obl=%zu oll=%zu omem=%zu "
+               "qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu obl=%zu oll=%zu omem=%zu "
                "tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%d "
                "lib-name=%s lib-ver=%s pending=%zu",
-               m.query, m.query_free, args, m.output_len, m.output_blocks, m.output_bytes,
+               m.query, m.query_free, args, multi_memory(c), m.output_len, m.output_blocks, m.output_bytes,
                client_memory(c), net_conn_unsent(c->conn) ? "rw" : "r", cmd, c->resp,
                c->lib_name ? c->lib_name : "", c->lib_version ? c->lib_version : "", c->slots_n);
 }
@@ -72,6 +81,13 @@ enum cmd_result client_info_command(struct cmd_call *call)
 }
 
 enum filter_type { TYPE_ANY, TYPE_NORMAL, TYPE_MASTER, TYPE_REPLICA, TYPE_PUBSUB };
+
+static bool is_type(const struct cmd_client *c, enum filter_type type)
+{
+    return type == TYPE_ANY || type == (c->replica  ? TYPE_REPLICA
+                                         : c->pubsub ? TYPE_PUBSUB
+                                                     : TYPE_NORMAL);
+}
 
 static bool parse_type(struct cmd_call *call, const struct resp_arg *word, enum filter_type *out)
 {
@@ -131,7 +147,7 @@ static bool list_parse(struct cmd_call *call, struct listing *l)
 
 static void list_one(struct listing *l, const struct cmd_client *c)
 {
-    if (c->closing || (l->type != TYPE_ANY && l->type != TYPE_NORMAL))
+    if (c->closing || !is_type(c, l->type))
         return;
     client_describe(c, &l->text);
     buf_puts(&l->text, "\n");
@@ -260,7 +276,7 @@ static bool kill_matches(const struct cmd_call *call, const struct killing *k,
 {
     return !c->closing && !(k->skip_me && c == call->client) &&
            (!k->id || c->id == (uint64_t)k->id) &&
-           (k->type == TYPE_ANY || k->type == TYPE_NORMAL) &&
+           is_type(c, k->type) &&
            (!k->addr || is_text(k->addr, net_conn_peer(c->conn))) &&
            (!k->laddr || is_text(k->laddr, net_conn_local(c->conn))) &&
            (!k->max_age || (call->now_ms - c->created_ms) / 1000 >= (uint64_t)k->max_age);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cmd/args.h"
 #include "server/client.h"
 #include "server/commands.h"
 
@@ -32,6 +33,14 @@ enum cmd_result client_id_command(struct cmd_call *call)
     return CMD_DONE;
 }
 
+static enum cmd_result set_text(struct cmd_call *call, char **field, const struct resp_arg *text)
+{
+    if (client_set_text(field, text))
+        return ok(call);
+    args_status_error(call->reply, VS_NOMEM);
+    return CMD_DONE;
+}
+
 enum cmd_result client_setname_command(struct cmd_call *call)
 {
     if (!plain_text(&call->argv[2])) {
@@ -39,8 +48,7 @@ enum cmd_result client_setname_command(struct cmd_call *call)
                    "ERR Client names cannot contain spaces, newlines or special characters.");
         return CMD_DONE;
     }
-    client_set_name(call->client, &call->argv[2]);
-    return ok(call);
+    return set_text(call, &call->client->name, &call->argv[2]);
 }
 
 enum cmd_result client_getname_command(struct cmd_call *call)
@@ -68,9 +76,7 @@ enum cmd_result client_setinfo_command(struct cmd_call *call)
                    (int)attr->len, attr->data);
         return CMD_DONE;
     }
-    mem_free(*field);
-    *field = value->len ? mem_strndup(value->data, value->len) : NULL;
-    return ok(call);
+    return set_text(call, field, value);
 }
 
 static enum cmd_result set_flag(struct cmd_call *call, unsigned flag)

@@ -48,6 +48,7 @@ enum cmd_result config_resetstat_command(struct cmd_call *call)
 {
     struct server *s = server_of(call);
     stats_reset(s->stats);
+    vs_memory_status_reset(s->store);
     net_stats_reset(s->net);
     s->stats->rate_last_ms = s->now_ms;
     resp_status(call->reply, "OK");

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/args.h"
 #include "server/auth.h"
 #include "server/client.h"
 #include "server/commands.h"
@@ -10,7 +11,13 @@ enum cmd_result connection_ping(struct cmd_call *call)
 {
     if (call->argc > 2)
         resp_error(call->reply, "ERR wrong number of arguments for 'ping' command");
-    else if (call->argc == 2)
+    else if (call->client->pubsub && call->client->resp == 2) {
+        /* One that listens takes everything for a message. */
+        resp_array(call->reply, 2);
+        resp_bulk_text(call->reply, "pong");
+        resp_bulk(call->reply, call->argc == 2 ? call->argv[1].data : "",
+                  call->argc == 2 ? call->argv[1].len : 0);
+    } else if (call->argc == 2)
         resp_bulk(call->reply, call->argv[1].data, call->argv[1].len);
     else
         resp_status(call->reply, "PONG");
@@ -87,7 +94,7 @@ static void greet(struct cmd_call *call)
     resp_bulk_text(w, "mode");
     resp_bulk_text(w, "standalone");
     resp_bulk_text(w, "role");
-    resp_bulk_text(w, "master");
+    resp_bulk_text(w, call->client->server->follows ? "replica" : "master");
     resp_bulk_text(w, "modules");
     resp_array(w, 0);
 }
@@ -118,7 +125,10 @@ enum cmd_result connection_hello(struct cmd_call *call)
                        "ERR Client names cannot contain spaces, newlines or special characters.");
             return CMD_DONE;
         }
-        client_set_name(c, h.name);
+        if (!client_set_text(&c->name, h.name)) {
+            args_status_error(call->reply, VS_NOMEM);
+            return CMD_DONE;
+        }
     }
     c->resp = (int)h.version;
     greet(call);

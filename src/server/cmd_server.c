@@ -1,4 +1,4 @@
-/* TIME, SHUTDOWN, and HELP of every command with subcommands. */
+/* TIME, and HELP of every command with subcommands. */
 #include <ctype.h>
 #include <stdio.h>
 
@@ -16,34 +16,6 @@ enum cmd_result server_time_command(struct cmd_call *call)
     resp_bulk_text(call->reply, text);
     snprintf(text, sizeof(text), "%llu", (unsigned long long)(us % 1000000));
     resp_bulk_text(call->reply, text);
-    return CMD_DONE;
-}
-
-enum cmd_result server_shutdown_command(struct cmd_call *call)
-{
-    struct server *s = server_of(call);
-    bool save = false, nosave = false, now = false, force = false, stop = false, bad = false;
-    for (size_t i = 1; i < call->argc; i++) {
-        const struct resp_arg *a = &call->argv[i];
-        bool *which = resp_is(a, "save")     ? &save
-                      : resp_is(a, "nosave") ? &nosave
-                      : resp_is(a, "now")    ? &now
-                      : resp_is(a, "force")  ? &force
-                      : resp_is(a, "abort")  ? &stop
-                                             : &bad;
-        *which = true;
-    }
-    if (bad || (save && nosave) || (stop && call->argc > 2)) {
-        resp_error(call->reply, "ERR syntax error");
-        return CMD_DONE;
-    }
-    if (stop) {
-        resp_error(call->reply, "ERR No shutdown in progress.");
-        return CMD_DONE;
-    }
-    log_warning("User requested shutdown...");
-    s->shutdown = now ? SHUTDOWN_NOW : SHUTDOWN_ASKED;
-    call->client->flags |= CLIENT_CLOSE_AFTER;
     return CMD_DONE;
 }
 

@@ -1,5 +1,6 @@
-/* The handlers of the server layer's own commands, by file; the rows are in table_connection.c and
- * table_admin.c. Loop thread. */
+/* The handlers of the server layer's own commands, by file; the rows are in table_connection.c,
+ * table_admin.c, table_persist.c, table_pubsub.c and
+ * table_multi.c. Loop thread. */
 #ifndef SERVER_COMMANDS_H
 #define SERVER_COMMANDS_H
 
@@ -32,9 +33,32 @@ enum cmd_result client_kill_command(struct cmd_call *call);
 
 /* cmd_server.c */
 enum cmd_result server_time_command(struct cmd_call *call);
-enum cmd_result server_shutdown_command(struct cmd_call *call);
 /* Answers HELP of any command with subcommands from their rows. */
 enum cmd_result help_command(struct cmd_call *call);
+
+/* pubsub.c */
+enum cmd_result pubsub_subscribe_command(struct cmd_call *call);
+enum cmd_result pubsub_psubscribe_command(struct cmd_call *call);
+enum cmd_result pubsub_unsubscribe_command(struct cmd_call *call);
+enum cmd_result pubsub_punsubscribe_command(struct cmd_call *call);
+enum cmd_result pubsub_publish_command(struct cmd_call *call);
+enum cmd_result pubsub_channels_command(struct cmd_call *call);
+enum cmd_result pubsub_numsub_command(struct cmd_call *call);
+enum cmd_result pubsub_numpat_command(struct cmd_call *call);
+
+/* multi.c */
+enum cmd_result multi_multi_command(struct cmd_call *call);
+enum cmd_result multi_exec_command(struct cmd_call *call);
+enum cmd_result multi_discard_command(struct cmd_call *call);
+enum cmd_result multi_watch_command(struct cmd_call *call);
+enum cmd_result multi_unwatch_command(struct cmd_call *call);
+
+/* cmd_persist.c */
+enum cmd_result persist_save_command(struct cmd_call *call);
+enum cmd_result persist_bgsave_command(struct cmd_call *call);
+enum cmd_result persist_lastsave_command(struct cmd_call *call);
+enum cmd_result persist_bgrewriteaof_command(struct cmd_call *call);
+enum cmd_result persist_shutdown_command(struct cmd_call *call);
 
 /* info.c */
 enum cmd_result info_command(struct cmd_call *call);
@@ -68,5 +92,9 @@ enum cmd_result debug_panic_command(struct cmd_call *call);
 enum cmd_result debug_stringmatch_len_command(struct cmd_call *call);
 enum cmd_result debug_error_command(struct cmd_call *call);
 enum cmd_result debug_protocol_command(struct cmd_call *call);
+enum cmd_result debug_reload_command(struct cmd_call *call);
+enum cmd_result debug_loadaof_command(struct cmd_call *call);
+enum cmd_result debug_vfs_fault_command(struct cmd_call *call);
+enum cmd_result debug_alloc_fault_command(struct cmd_call *call);
 
 #endif

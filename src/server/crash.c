@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/version.h"
+#include "persist/region_fault.h"
 #include "server/client.h"
 
 #define FRAMES_MAX 64
@@ -110,6 +111,8 @@ static void put_state(void)
 
 static void on_crash(int signum, siginfo_t *info, void *context)
 {
+    if (signum == SIGBUS && region_fault_handle(info->si_addr))
+        return;
     if (atomic_flag_test_and_set(&busy)) {
         /* Another thread is reporting, or the report itself crashed. */
         signal(signum, SIG_DFL);
@@ -141,6 +144,16 @@ static void on_crash(int signum, siginfo_t *info, void *context)
     raise(signum);
 }
 
+/* Without reports: a page that a mapped file cannot give is still no crash. */
+static void on_bus(int signum, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (region_fault_handle(info->si_addr))
+        return;
+    signal(signum, SIG_DFL);
+    raise(signum);
+}
+
 void crash_install(bool on, const struct server *s)
 {
     atomic_store(&reported, s);
@@ -159,4 +172,9 @@ void crash_install(bool on, const struct server *s)
     }
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         sigaction(signals[i], &action, NULL);
+    if (!on) {
+        action.sa_flags = SA_SIGINFO | SA_NODEFER;
+        action.sa_sigaction = on_bus;
+        sigaction(SIGBUS, &action, NULL);
+    }
 }

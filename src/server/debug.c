@@ -6,8 +6,9 @@
 #include "base/glob.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "persist/vfs_fault.h"
 #include "server/commands.h"
-#include "server/server.h"
+#include "server/persistence.h"
 
 #define MATCH_LEN_MAX (64 << 10)
 #define SLEEP_MAX_S   3600
@@ -92,4 +93,72 @@ enum cmd_result debug_protocol_command(struct cmd_call *call)
         resp_error(w, "ERR Wrong protocol type name. Please use one of the following: "
                       "string|integer|double|null|array|set|map|push|verbatim|true|false");
     return CMD_DONE;
+}
+
+enum cmd_result debug_vfs_fault_command(struct cmd_call *call)
+{
+    struct vfs_fault *faults = server_of(call)->faults;
+    char why[256], text[256];
+    const struct resp_arg *rules = &call->argv[2];
+    if (resp_is(rules, "hits")) {
+        resp_int(call->reply, (long long)vfs_fault_hits(faults));
+        return CMD_DONE;
+    }
+    if (rules->len >= sizeof(text)) {
+        resp_error(call->reply, "ERR the rules are too long");
+        return CMD_DONE;
+    }
+    memcpy(text, rules->data, rules->len);
+    text[rules->len] = 0;
+    if (!vfs_fault_parse(faults, text, why, sizeof(why)))
+        resp_error(call->reply, "ERR %s", why);
+    else
+        resp_status(call->reply, "OK");
+    return CMD_DONE;
+}
+
+enum cmd_result debug_alloc_fault_command(struct cmd_call *call)
+{
+    long long n;
+    if (resp_is(&call->argv[2], "hit")) {
+        resp_int(call->reply, mem_fault_hit());
+        return CMD_DONE;
+    }
+    if (!resp_to_int(&call->argv[2], &n) || n < 0) {
+        resp_error(call->reply, "ERR value is not an integer or out of range");
+        return CMD_DONE;
+    }
+    mem_fault_after((long)n);
+    resp_status(call->reply, "OK");
+    return CMD_DONE;
+}
+
+static enum cmd_result reload(struct cmd_call *call, bool save)
+{
+    struct server *s = server_of(call);
+    if (s->reload || s->saving.runs || s->shutdown != SHUTDOWN_NO) {
+        resp_error(call->reply, "ERR A snapshot, a reload or a shutdown is under way");
+        return CMD_DONE;
+    }
+    reload_begin(s, save, cmd_defer(call));
+    return CMD_PENDING;
+}
+
+enum cmd_result debug_reload_command(struct cmd_call *call)
+{
+    bool nosave = call->argc == 3 && resp_is(&call->argv[2], "nosave");
+    if (call->argc > 2 && !nosave) {
+        resp_error(call->reply, "ERR syntax error");
+        return CMD_DONE;
+    }
+    return reload(call, !nosave);
+}
+
+enum cmd_result debug_loadaof_command(struct cmd_call *call)
+{
+    if (!server_of(call)->config->appendonly) {
+        resp_error(call->reply, "ERR There is no journal: appendonly is no");
+        return CMD_DONE;
+    }
+    return reload(call, false);
 }

@@ -9,9 +9,10 @@ void info_server(struct server *s, struct buf *out);
 void info_clients(struct server *s, struct buf *out);
 void info_memory(struct server *s, struct buf *out);
 void info_cpu(struct server *s, struct buf *out);
-void info_persistence(struct server *s, struct buf *out);
 void info_replication(struct server *s, struct buf *out);
 void info_cluster(struct server *s, struct buf *out);
+/* info_persist.c */
+void info_persistence(struct server *s, struct buf *out);
 /* info_stats.c */
 void info_stats(struct server *s, struct buf *out);
 void info_commandstats(struct server *s, struct buf *out);

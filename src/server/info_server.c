@@ -8,6 +8,9 @@
 #include "base/version.h"
 #include "server/client.h"
 #include "server/info.h"
+#include "server/memory_limit.h"
+#include "server/pubsub.h"
+#include "server/replication.h"
 #include "server/stats.h"
 
 typedef unsigned long long ull;
@@ -50,9 +53,9 @@ void info_clients(struct server *s, struct buf *out)
                "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_"
                "max_input_buffer:%llu\r\n"
                "client_recent_max_output_buffer:%llu\r\nblocked_clients:%zu\r\ntracking_clients:"
-               "0\r\npending_replies:%zu\r\n",
+               "0\r\npubsub_clients:%zu\r\npending_replies:%zu\r\n",
                s->clients->n, s->config->maxclients, (ull)s->stats->client_input_max,
-               (ull)s->stats->client_output_max, blocked, s->pending);
+               (ull)s->stats->client_output_max, blocked, pubsub_clients(s->pubsub), s->pending);
 }
 
 static void human_line(struct buf *out, const char *name, size_t bytes)
@@ -87,7 +90,9 @@ void info_memory(struct server *s, struct buf *out)
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     human_line(out, "total_system_memory",
                pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0);
-    buf_printf(out, "maxmemory:0\r\nmaxmemory_human:0B\r\nmaxmemory_policy:noeviction\r\n");
+    human_line(out, "maxmemory", (size_t)s->config->maxmemory);
+    buf_printf(out, "maxmemory_policy:%s\r\nmem_not_counted_for_evict:%zu\r\n",
+               memory_limit_policy(s->config->maxmemory_policy), memory_limit_apart(s));
     buf_printf(out, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
                m.used ? (double)m.rss / (double)m.used : 0.0, (long long)m.rss - (long long)m.used);
     buf_printf(out, "mem_clients_normal:%zu\r\nmem_allocator:%s\r\n",
@@ -95,16 +100,12 @@ void info_memory(struct server *s, struct buf *out)
                mem_allocator_name());
 }
 
-void info_persistence(struct server *s, struct buf *out)
-{
-    buf_printf(out,
-               "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_"
-               "progress:0\r\naof_enabled:0\r\n",
-               (ull)s->dirty);
-}
-
 void info_replication(struct server *s, struct buf *out)
 {
+    if (s->repl) {
+        s->repl_hooks->info(s, out);
+        return;
+    }
     buf_printf(out,
                "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_"
                "replid:%s\r\n"

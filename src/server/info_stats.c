@@ -4,6 +4,7 @@
 #include "base/version.h"
 #include "server/client.h"
 #include "server/info.h"
+#include "server/pubsub.h"
 #include "server/stats.h"
 
 #define CENSUS_NS 200000 /* INFO vecstore counts afresh when that takes no longer */
@@ -14,7 +15,9 @@ void info_stats(struct server *s, struct buf *out)
 {
     const struct stats *t = s->stats;
     struct net_stats net;
+    struct vs_memory_status memory;
     net_stats_read(s->net, &net);
+    vs_memory_status(s->store, &memory);
     buf_printf(out,
                "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\ninstantaneous_"
                "ops_per_sec:%llu\r\n"
@@ -26,8 +29,13 @@ void info_stats(struct server *s, struct buf *out)
                (double)stats_rate(t, STAT_BYTES_OUT) / 1024, (ull)t->rejected_connections);
     buf_printf(
         out,
-        "expired_keys:0\r\nevicted_keys:0\r\nevicted_clients:0\r\npubsub_channels:0\r\n"
-        "pubsub_patterns:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\ntotal_error_replies:%llu\r\n",
+        "expired_keys:%llu\r\nexpired_elements:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\n"
+        "evicted_keys:%llu\r\nevicted_elements:%llu\r\nevicted_clients:0\r\npubsub_channels:%zu\r\n"
+        "pubsub_patterns:%zu\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"
+        "total_error_replies:%llu\r\n",
+        (ull)t->expired_keys, (ull)t->expired_elements, (ull)t->expire_slices_cut, (ull)memory.evicted_keys,
+        (ull)memory.evicted_elements, pubsub_topics(s->pubsub, PUBSUB_CHANNEL),
+        pubsub_topics(s->pubsub, PUBSUB_PATTERN),
         (ull)t->error_replies);
     buf_printf(
         out,
@@ -102,9 +110,13 @@ void info_latencystats(struct server *s, struct buf *out)
 
 void info_keyspace(struct server *s, struct buf *out)
 {
-    for (unsigned db = 0; db < vs_databases(s->store); db++)
+    for (unsigned db = 0; db < vs_databases(s->store); db++) {
+        uint64_t average_ms;
+        size_t expiring = vs_expiring(s->store, db, &average_ms);
         if (vs_count(s->store, db))
-            buf_printf(out, "db%u:keys=%zu,expires=0,avg_ttl=0\r\n", db, vs_count(s->store, db));
+            buf_printf(out, "db%u:keys=%zu,expires=%zu,avg_ttl=%llu\r\n", db, vs_count(s->store, db), expiring,
+                       (ull)average_ms);
+    }
 }
 
 void info_vecstore(struct server *s, struct buf *out)

@@ -4,6 +4,7 @@
  * more of its replies are owed, what is ready waits for them, at most HOLD_NS and HOLD_BYTES. Each
  * write() costs the kernel's whole TCP path and the waking of the client, several times the
  * hand-over between threads, so this is worth about a tenth of the throughput. */
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -22,24 +23,29 @@ struct buf *reply_target(struct cmd_client *c)
 
 static void on_finished(struct net_post *post);
 
-struct cmd_pending *reply_defer(struct cmd_call *call)
+struct slot *reply_slot_take(struct cmd_client *c)
 {
-    struct cmd_client *c = call->client;
-    struct server *s = c->server;
     struct slot *slot = mem_zalloc(sizeof(*slot));
     slot->pending.resp_version = c->resp;
-    slot->post.run = on_finished;
-    slot->server = s;
+    slot->server = c->server;
     slot->client = c;
-    slot->spec = call->spec;
     slot->mute = (c->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
-    slot->began_ns = clock_mono_ns();
-    if (s->config->slowlog_log_slower_than >= 0 && !(call->spec->flags & CMD_SKIP_SLOWLOG))
-        slot->args = slowlog_args_new(call->argv, call->argc, false);
     *c->slots_tail = slot;
     c->slots_tail = &slot->next;
     c->last_slot = slot;
     c->slots_n++;
+    return slot;
+}
+
+struct cmd_pending *reply_defer(struct cmd_call *call)
+{
+    struct slot *slot = reply_slot_take(call->client);
+    struct server *s = slot->server;
+    slot->post.run = on_finished;
+    slot->spec = call->spec;
+    slot->began_ns = clock_mono_ns();
+    if (s->config->slowlog_log_slower_than >= 0 && !(call->spec->flags & CMD_SKIP_SLOWLOG))
+        slot->args = slowlog_args_new(call->argv, call->argc, false);
     s->pending++;
     return &slot->pending;
 }
@@ -47,15 +53,26 @@ struct cmd_pending *reply_defer(struct cmd_call *call)
 void reply_finish(struct cmd_pending *p)
 {
     struct slot *slot = (struct slot *)p;
-    net_post(slot->server->net, &slot->post);
+    /* The slot may be gone after posting. A loop that waits for a processor gets this one. */
+    struct net *n = slot->server->net;
+    net_post(n, &slot->post);
+    if (net_is_behind(n))
+        sched_yield();
 }
 
-static void slot_free(struct slot *slot)
+void reply_mute(struct cmd_pending *p)
 {
-    slot->server->pending--;
+    ((struct slot *)p)->mute = true;
+}
+
+void reply_slot_free(struct slot *slot)
+{
+    if (!slot->is_gate)
+        slot->server->pending--;
     buf_release(&slot->pending.reply);
     buf_release(&slot->after);
     slowlog_args_free(slot->args);
+    mem_free(slot->pending.used);
     mem_free(slot);
 }
 
@@ -134,7 +151,7 @@ static void deliver(struct cmd_client *c)
         if (!slot->mute)
             net_conn_append(c->conn, &slot->pending.reply);
         net_conn_append(c->conn, &slot->after);
-        slot_free(slot);
+        reply_slot_free(slot);
     }
     if (client_check_output(c))
         return;
@@ -147,17 +164,25 @@ static void deliver(struct cmd_client *c)
         net_conn_close_flushed(c->conn);
 }
 
+void reply_slot_done(struct slot *slot)
+{
+    slot->done = true;
+    if (slot->client->slots->done)
+        deliver(slot->client);
+}
+
 static void on_finished(struct net_post *post)
 {
     struct slot *slot = (struct slot *)((char *)post - offsetof(struct slot, post));
     if (!slot->client) {
-        slot_free(slot);
+        reply_slot_free(slot);
         return;
     }
     account(slot);
-    slot->done = true;
-    if (slot == slot->client->slots)
-        deliver(slot->client);
+    const struct cmd_used *used = slot->pending.used;
+    if (used)
+        vs_mark(slot->server->store, used->index_uid, used->marks, used->n);
+    reply_slot_done(slot);
 }
 
 void reply_cancel_all(struct cmd_client *c)
@@ -166,8 +191,8 @@ void reply_cancel_all(struct cmd_client *c)
     struct slot *next;
     for (struct slot *slot = c->slots; slot; slot = next) {
         next = slot->next;
-        if (slot->done) {
-            slot_free(slot);
+        if (slot->done || (slot->is_gate && !slot->queued)) {
+            reply_slot_free(slot);
             continue;
         }
         slot->client = NULL;
@@ -177,6 +202,7 @@ void reply_cancel_all(struct cmd_client *c)
         if (slot->pending.on_cancel)
             slot->pending.on_cancel(&slot->pending);
     }
+    c->gate = NULL;
     c->slots = c->last_slot = NULL;
     c->slots_tail = &c->slots;
     c->slots_n = 0;

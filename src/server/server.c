@@ -11,8 +11,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "server/client.h"
+#include "persist/vfs_fault.h"
+#include "server/expire.h"
+#include "server/gate.h"
 #include "server/latency.h"
+#include "server/memory_limit.h"
+#include "server/multi.h"
+#include "server/notify.h"
+#include "server/persistence.h"
+#include "server/pubsub.h"
+#include "server/replication.h"
 #include "server/settings.h"
 #include "server/slowlog.h"
 #include "server/stats.h"
@@ -31,10 +39,10 @@ static void random_hex(char out[41])
 
 static void key_changed(struct cmd_host *host, unsigned db, const char *key, size_t len)
 {
-    (void)db;
-    (void)key;
-    (void)len;
-    ((struct server *)host->server)->dirty++;
+    struct server *s = host->server;
+    s->dirty++;
+    if (watches_count(s->watches))
+        watches_touch(s->watches, db, key, len);
 }
 
 static bool autocreate(struct cmd_host *host)
@@ -51,12 +59,16 @@ struct server *server_new(struct config *config, struct cmd_table *commands)
                                 .finish = reply_finish,
                                 .key_changed = key_changed,
                                 .autocreate = autocreate,
+                                .event = notify_event,
                                 .server = s};
     s->clients = clients_new();
     s->stats = stats_new(cmd_rows(commands));
     s->slowlog = slowlog_new();
     s->latency = latency_new();
+    s->pubsub = pubsub_new();
+    s->watches = watches_new();
     s->program = "";
+    s->gates.tail = &s->gates.first;
     s->started_ms = s->now_ms = clock_wall_ms();
     s->now_ns = clock_mono_ns();
     random_hex(s->run_id);
@@ -72,6 +84,9 @@ static void tick(void *arg)
     s->now_ms = clock_wall_ms();
     clients_cron(s);
     clients_resume(s, CLIENT_WAITS_BACKLOG); /* should no worker have anything to say */
+    persistence_tick(s);
+    if (s->repl_hooks)
+        s->repl_hooks->tick(s);
     census_run(&s->census, s->store, clock_mono_ns() + CENSUS_NS);
     if (++s->ticks % 10 == 0)
         mem_stats_read(&memory); /* notes the peak */
@@ -83,14 +98,16 @@ static void tick(void *arg)
 static void on_signal(void *arg, int signum)
 {
     struct server *s = arg;
+    const char *name = signum == SIGINT ? "SIGINT" : "SIGTERM";
     /* A second one means that somebody is in a hurry. */
     if (s->shutdown != SHUTDOWN_NO) {
-        log_warning("Received %s again, exiting now", signum == SIGINT ? "SIGINT" : "SIGTERM");
+        log_warning("Received %s again, exiting now", name);
         s->shutdown = SHUTDOWN_NOW;
         return;
     }
-    log_warning("Received %s, shutting down...", signum == SIGINT ? "SIGINT" : "SIGTERM");
-    s->shutdown = SHUTDOWN_ASKED;
+    log_warning("Received %s, shutting down...", name);
+    shutdown_begin(s, shutdown_words(signum == SIGINT ? &s->config->shutdown_on_sigint
+                                                      : &s->config->shutdown_on_sigterm));
 }
 
 /* Called by workers. */
@@ -99,6 +116,29 @@ static void wake(void *arg)
     struct server *s = arg;
     atomic_store_explicit(&s->engine_woke, true, memory_order_release);
     net_wake(s->net);
+}
+
+struct vs_options server_store_options(struct server *s)
+{
+    const struct config *c = s->config;
+    return (struct vs_options){.threads = s->workers,
+                               .databases = (unsigned)c->databases,
+                               .link_backlog_max = (size_t)c->link_backlog_max,
+                               .open_max = (size_t)c->max_open_partitions,
+                               .wake = wake,
+                               .wake_arg = s};
+}
+
+bool server_open_store(struct server *s, struct buf *error)
+{
+    struct vs_options engine = server_store_options(s);
+    if (vs_open(&engine, &s->store) == VS_OK) {
+        expire_open(s);
+        memory_limit_apply(s);
+        return true;
+    }
+    config_error(error, "cannot start the engine with %u threads", s->workers);
+    return false;
 }
 
 bool server_open(struct server *s, struct buf *error)
@@ -114,31 +154,33 @@ bool server_open(struct server *s, struct buf *error)
         config_error(error, "cannot start the event loop");
         return false;
     }
-    struct vs_options engine = {.threads = s->workers,
-                                .databases = (unsigned)c->databases,
-                                .link_backlog_max = (size_t)c->link_backlog_max,
-                                .wake = wake,
-                                .wake_arg = s};
-    if (vs_open(&engine, &s->store) != VS_OK) {
-        config_error(error, "cannot start the engine with %u threads", s->workers);
+    if (!server_open_store(s, error))
         return false;
-    }
     if (!net_every(s->net, TICK_MS, tick, s) || !net_on_signal(s->net, SIGTERM, on_signal, s) ||
         !net_on_signal(s->net, SIGINT, on_signal, s)) {
         config_error(error, "cannot register timers and signals");
         return false;
     }
+    if (!persistence_open(s, error))
+        return false;
     struct mem_stats memory;
     mem_stats_read(&memory);
     s->startup_memory = memory.used;
     settings_listen(s);
+    if (s->repl_hooks)
+        s->repl_hooks->open(s);
+    if (!notify_apply(s)) {
+        config_error(error, "notify-keyspace-events: invalid event class character. Use "
+                            "'Ag$lshzxeKEtmdn'.");
+        return false;
+    }
     return settings_open_listeners(s, error);
 }
 
 void server_run(struct server *s)
 {
     s->cpu_ns = clock_thread_cpu_ns();
-    while (s->shutdown == SHUTDOWN_NO)
+    while (s->shutdown == SHUTDOWN_NO || s->shutdown == SHUTDOWN_SAVING)
         server_turn(s);
 }
 
@@ -157,18 +199,30 @@ static void finish(struct server *s)
     }
 }
 
-void server_free(struct server *s)
+bool server_free(struct server *s)
 {
     if (!s)
-        return;
+        return true;
     if (s->net) {
         net_unlisten(s->net);
+        if (s->repl)
+            s->repl_hooks->close(s);
+        persistence_close(s);
+        if (s->shutdown_reply) {
+            reply_mute(s->shutdown_reply);
+            reply_finish(s->shutdown_reply);
+        }
+        if (s->reload_reply) {
+            reply_mute(s->reload_reply);
+            reply_finish(s->reload_reply);
+        }
         if (s->store)
             finish(s);
         for (size_t i = 0; i < s->clients->n; i++) {
             reply_cancel_all(s->clients->at[i]);
             exec_abandon(s->clients->at[i]);
         }
+        gates_drop(s);
         /* The engine is closed when no search is left; workers still end those that were
          * cancelled. */
         while (s->pending > 0) {
@@ -181,11 +235,16 @@ void server_free(struct server *s)
     }
     if (s->store)
         vs_close(s->store);
+    vfs_fault_free(s->faults);
     net_free(s->net);
     clients_free(s->clients);
     stats_free(s->stats);
     slowlog_free(s->slowlog);
     latency_free(s->latency);
+    pubsub_free(s->pubsub);
+    watches_free(s->watches);
     mem_free(s->pidfile);
+    bool ok = !s->failed;
     mem_free(s);
+    return ok;
 }

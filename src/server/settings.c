@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "server/client.h"
 #include "server/crash.h"
+#include "server/memory_limit.h"
+#include "server/notify.h"
 
 #define OWN_FILES 64 /* descriptors the server itself may need */
 
@@ -63,10 +65,9 @@ static bool on_loglevel(void *arg, const char *name, const char **why)
 
 static bool on_dir(void *arg, const char *name, const char **why)
 {
+    (void)arg;
     (void)name;
-    if (chdir(((struct server *)arg)->config->dir) == 0)
-        return true;
-    *why = strerror(errno);
+    *why = "snapshots and the journal lie in the present one; start the server with another";
     return false;
 }
 
@@ -86,6 +87,32 @@ static bool on_backlog(void *arg, const char *name, const char **why)
     struct server *s = arg;
     vs_set_link_backlog_max(s->store, (size_t)s->config->link_backlog_max);
     return true;
+}
+
+static bool on_memory(void *arg, const char *name, const char **why)
+{
+    (void)name;
+    (void)why;
+    memory_limit_apply(arg);
+    return true;
+}
+
+static bool on_open_max(void *arg, const char *name, const char **why)
+{
+    (void)name;
+    (void)why;
+    struct server *s = arg;
+    vs_set_open_max(s->store, (size_t)s->config->max_open_partitions);
+    return true;
+}
+
+static bool on_events(void *arg, const char *name, const char **why)
+{
+    (void)name;
+    if (notify_apply(arg))
+        return true;
+    *why = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+    return false;
 }
 
 static bool on_maxclients(void *arg, const char *name, const char **why)
@@ -151,6 +178,13 @@ void settings_listen(struct server *s)
         {"dir", on_dir},
         {"crash-log-enabled", on_crash_log},
         {"link-backlog-max", on_backlog},
+        {"max-open-partitions", on_open_max},
+        {"notify-keyspace-events", on_events},
+        {"maxmemory", on_memory},
+        {"maxmemory-policy", on_memory},
+        {"maxmemory-samples", on_memory},
+        {"lfu-log-factor", on_memory},
+        {"lfu-decay-time", on_memory},
         {"maxclients", on_maxclients},
         {"client-query-buffer-limit", on_limits},
         {"proto-max-bulk-len", on_limits},

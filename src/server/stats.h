@@ -32,6 +32,7 @@ struct stats {
     uint64_t connections, rejected_connections;
     uint64_t error_replies;
     uint64_t query_limit_closes, output_limit_closes;
+    uint64_t expired_keys, expired_elements, expire_slices_cut; /* removals that stopped for their budget */
     uint64_t searches; /* replies that came from workers */
     uint64_t client_input_max, client_output_max;
     /* the loop */

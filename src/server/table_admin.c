@@ -418,6 +418,10 @@ static const struct cmd_arg stringmatch_args[] = {
     {"length", ARG_INTEGER, NULL, 0, NULL}, {"pattern", ARG_PATTERN, NULL, 0, NULL}, END};
 static const struct cmd_arg message_args[] = {{"message", ARG_STRING, NULL, 0, NULL}, END};
 static const struct cmd_arg protocol_args[] = {{"type", ARG_STRING, NULL, 0, NULL}, END};
+static const struct cmd_arg reload_args[] = {
+    {"nosave", ARG_TOKEN, "NOSAVE", ARG_OPTIONAL, NULL}, END};
+static const struct cmd_arg rules_args[] = {{"rules", ARG_STRING, NULL, 0, NULL}, END};
+static const struct cmd_arg nth_args[] = {{"nth", ARG_STRING, NULL, 0, NULL}, END};
 #define DEBUG_FLAGS (ADMIN | CMD_PROTECTED)
 static const struct cmd_spec debug_subcommands[] = {
     {.name = "sleep",
@@ -485,6 +489,59 @@ static const struct cmd_spec debug_subcommands[] = {
      .handler = debug_protocol_command,
      .reply = "A reply of the type: string, integer, double, null, array, set, map, true, false, "
               "verbatim, push."},
+    {.name = "reload",
+     .summary = "Takes a snapshot, then loads the data again as a restart does.",
+     .group = "server",
+     .since = "2.2.0",
+     .complexity = "O(N) where N is the size of the data",
+     .arity = -2,
+     .flags = (DEBUG_FLAGS & ~(unsigned)CMD_LOADING) | CMD_NO_MULTI,
+     .acl = ACL_ADMINS,
+     .args = reload_args,
+     .handler = debug_reload_command,
+     .reply = "`OK` when the data are loaded.",
+     .notes = "Connections stay; other commands get LOADING meanwhile. With NOSAVE no snapshot is "
+              "taken: what neither a snapshot nor the journal holds is gone. With appendonly the "
+              "data come from the journal."},
+    {.name = "loadaof",
+     .summary = "Loads the data again from the journal.",
+     .group = "server",
+     .since = "2.2.0",
+     .complexity = "O(N) where N is the size of the data",
+     .arity = 2,
+     .flags = (DEBUG_FLAGS & ~(unsigned)CMD_LOADING) | CMD_NO_MULTI,
+     .acl = ACL_ADMINS,
+     .handler = debug_loadaof_command,
+     .reply = "`OK` when the data are loaded."},
+    {.name = "vfs-fault",
+     .summary = "Makes chosen calls of the file operations fail.",
+     .group = "server",
+     .since = "0.1.0",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = DEBUG_FLAGS,
+     .acl = ACL_ADMINS,
+     .args = rules_args,
+     .handler = debug_vfs_fault_command,
+     .reply = "`OK`; an integer for `hits`.",
+     .notes = "`rules` are `op:nth:kind[:sticky]`, several separated by commas: the nth call of an "
+              "operation of the journal's and the snapshots' files (open, write, fdatasync, "
+              "rename, .. or any) from now, and with `sticky` all that follow, fails by eio, "
+              "enospc, eintr, short, torn, forget or slow. `off` ends it. `hits` asks how many "
+              "calls have been changed.",
+     .example = "> DEBUG VFS-FAULT fdatasync:1:eio\nOK"},
+    {.name = "alloc-fault",
+     .summary = "Makes the nth allocation of a size that data choose fail, once.",
+     .group = "server",
+     .since = "0.1.0",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = DEBUG_FLAGS,
+     .acl = ACL_ADMINS,
+     .args = nth_args,
+     .handler = debug_alloc_fault_command,
+     .reply = "`OK`; 1 or 0 for `hit`.",
+     .notes = "0: none. `hit` asks whether it has come."},
     {.name = "help",
      .summary = "Returns helpful text about the different subcommands.",
      .group = "server",
@@ -501,19 +558,6 @@ static const struct cmd_spec debug_subcommands[] = {
 
 static const struct cmd_arg info_args[] = {
     {"section", ARG_STRING, NULL, ARG_OPTIONAL | ARG_MULTIPLE, NULL}, END};
-static const struct cmd_arg shutdown_save[] = {
-    {"nosave", ARG_TOKEN, "NOSAVE", 0, NULL}, {"save", ARG_TOKEN, "SAVE", 0, NULL}, END};
-static const struct cmd_arg shutdown_args[] = {
-    {"save-selector", ARG_ONEOF, NULL, ARG_OPTIONAL, shutdown_save},
-    {"now", ARG_TOKEN, "NOW", ARG_OPTIONAL, NULL},
-    {"force", ARG_TOKEN, "FORCE", ARG_OPTIONAL, NULL},
-    {"abort", ARG_TOKEN, "ABORT", ARG_OPTIONAL, NULL},
-    END};
-static const struct cmd_error_doc shutdown_errors[] = {
-    {"ERR syntax error", "another word, SAVE with NOSAVE, or ABORT with anything"},
-    {"ERR No shutdown in progress.", "ABORT, and none is"},
-    {NULL, NULL}};
-
 const struct cmd_spec server_admin_specs[] = {
     {.name = "time",
      .summary = "Returns the server time.",
@@ -604,22 +648,10 @@ const struct cmd_spec server_admin_specs[] = {
      .since = "1.0.0",
      .complexity = "O(1)",
      .arity = 1,
-     .flags = ADMIN,
+     .flags = ADMIN | CMD_NO_MULTI,
      .acl = ACL_ADMINS,
      .handler = monitor_command,
      .reply = "`OK`, then a simple string for every command as it begins.",
      .notes =
          "Passwords are left out, and so are commands that administer the server. RESET ends it."},
-    {.name = "shutdown",
-     .summary = "Shuts down the server.",
-     .group = "server",
-     .since = "1.0.0",
-     .complexity = "O(1)",
-     .arity = -1,
-     .flags = ADMIN | CMD_ALLOW_BUSY,
-     .acl = ACL_ADMINS,
-     .args = shutdown_args,
-     .handler = server_shutdown_command,
-     .errors = shutdown_errors,
-     .reply = "None when it works: the connection closes."},
     END};

@@ -10,7 +10,10 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "index/graph_restore.h"
+#include "store/attr_doc.h"
 #include "store/store_int.h"
+#include "vec/project.h"
 
 #define RING_SALT 0x52494E47ull /* keeps points and ids apart from levels */
 
@@ -30,7 +33,8 @@ static enum vs_status check_options(struct vs_index_options *o, struct rng *rng)
         o->seed = rng_next(rng);
     if (o->dim < 1 || o->dim > VEC_DIM_MAX || (unsigned)o->metric >= VEC_METRICS ||
         (unsigned)o->type >= VEC_TYPES || (unsigned)o->originals > VEC_ORIG_NONE ||
-        (unsigned)o->structure > VS_FLAT || o->strategy != VS_STRATEGY_HASH)
+        (unsigned)o->structure > VS_FLAT || o->strategy != VS_STRATEGY_HASH ||
+        (unsigned)o->map > VS_MAP_ALL || (o->input_dim && (o->input_dim < o->dim || o->input_dim > VEC_DIM_MAX)))
         return VS_INVALID;
     o->originals = vec_type_originals(o->type, o->originals);
     if (o->m < VS_M_MIN || o->m > VS_M_MAX || o->ef_construction > VS_EF_MAX ||
@@ -97,16 +101,34 @@ struct partition *index_partition(const struct vs_index *index, const void *id, 
     return index_table(index)->part[vs_partition_of(index, id, id_len)];
 }
 
+/* A table is in order of the numbers. */
+struct partition *index_numbered(const struct vs_index *index, uint32_t number)
+{
+    const struct partition_table *t = index_table(index);
+    size_t lo = 0, hi = t->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (t->part[mid]->number < number)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < t->n && t->part[lo]->number == number ? t->part[lo] : NULL;
+}
+
 /* ---- life ---- */
 
-static struct partition_table *table_new(struct vs_index *index)
+/* Partitions as in `parts`, or (NULL) all from 0 on. */
+static struct partition_table *table_new(struct vs_index *index, const struct vs_part_image *parts,
+                                         uint32_t n)
 {
-    uint32_t n = index->options.partitions;
     struct partition_table *t = mem_try_zalloc(sizeof(*t) + n * sizeof(t->part[0]));
     if (!t)
         return NULL;
     for (; t->n < n; t->n++) {
-        t->part[t->n] = partition_new(index, t->n);
+        uint32_t number = parts ? parts[t->n].number : t->n;
+        t->part[t->n] = parts && parts[t->n].closed ? stub_new(index, number)
+                                                    : partition_new(index, number);
         if (!t->part[t->n]) {
             while (t->n--)
                 partition_free(t->part[t->n]);
@@ -118,7 +140,8 @@ static struct partition_table *table_new(struct vs_index *index)
 }
 
 struct vs_index *index_new(struct vs_store *store, unsigned db, const void *key, size_t key_len,
-                           const struct vs_index_options *o, enum vs_status *status)
+                           const struct vs_index_options *o, const struct vs_part_image *parts, uint32_t n,
+                           enum vs_status *status)
 {
     struct vs_index_options options = *o;
     *status = check_options(&options, &store->rng);
@@ -131,10 +154,11 @@ struct vs_index *index_new(struct vs_store *store, unsigned db, const void *key,
     index->store = store;
     index->options = options;
     index->db = db;
-    index->uid = ++store->next_uid;
-    index->key = mem_strndup(key, key_len);
+    index->key = mem_try_strndup(key, key_len);
     index->key_len = key_len;
-    struct partition_table *t = table_new(index);
+    use_key_born(index);
+    struct partition_table *t =
+        index->key ? table_new(index, parts, parts ? n : options.partitions) : NULL;
     if (t) {
         atomic_init(&index->table, t);
         index->ring = ring_new(&options, t, &index->nring, status);
@@ -159,9 +183,21 @@ static void reclaim_index(struct epoch_item *item, void *arg)
     mem_free(index);
 }
 
+void index_free(struct vs_index *index)
+{
+    struct partition_table *t = index_table(index);
+    for (uint32_t i = 0; i < t->n; i++)
+        partition_free(t->part[i]);
+    reclaim_index(&index->item, index);
+}
+
 void index_kill(struct vs_index *index)
 {
     struct partition_table *t = index_table(index);
+    cut_forget(index);
+    expiry_forget(index);
+    evict_forget(index);
+    htable_remove(index->store->by_uid, hash_mix(index->uid), &index->uid, sizeof(index->uid));
     for (uint32_t i = 0; i < t->n; i++)
         partition_kill(t->part[i]);
     epoch_retire(index->store->epoch, &index->item, reclaim_index, index);
@@ -201,51 +237,112 @@ size_t vs_attributes_count(const struct vs_index *index)
 
 /* ---- elements ---- */
 
+void vs_project(const struct vs_index *index, const float *vector, float *tmp, float *out)
+{
+    const struct vs_index_options *o = &index->options;
+    vec_project(o->seed, vector, o->input_dim, tmp, o->dim, out);
+}
+
+/* The partition of an id, open; or why it is not. */
+static enum vs_status use(const struct vs_index *index, const void *id, size_t id_len,
+                          struct partition **out)
+{
+    if (!vs_ready(index, id, id_len))
+        return VS_BACKLOG;
+    struct partition *p = index_partition(index, id, id_len);
+    *out = p;
+    return p->stub ? stub_status(p) : VS_OK;
+}
+
 enum vs_status vs_add(struct vs_index *index, const struct vs_element *e, enum vs_add_mode mode,
                       struct vs_added *added)
 {
     const struct vs_index_options *o = &index->options;
-    struct vs_added local;
+    struct vs_added local = {0};
     if (!added)
         added = &local;
     if (e->id_len > VS_ID_MAX || (e->attributes && e->attributes_len > VS_ATTRIBUTES_MAX))
         return VS_LIMIT;
+    if (e->deadline_ms > VS_DEADLINE_MAX)
+        return VS_INVALID;
     size_t bad = vec_unfit(o->type, o->originals, e->vector, o->dim);
     if (bad < o->dim) {
         added->bad_component = bad;
         return VS_NONFINITE;
     }
-    enum vs_status status = partition_add(index_partition(index, e->id, e->id_len), e, mode, added);
-    if (status == VS_OK && added->created)
+    struct partition *p;
+    enum vs_status status = use(index, e->id, e->id_len, &p);
+    if (status == VS_OK)
+        status = partition_add(p, e, mode, added);
+    if (status == VS_OK && added->created && !added->in_place)
         index->count++;
+    if (status == VS_OK && added->in_place)
+        expiry_replaced(index);
     return status;
 }
 
 bool vs_backlogged(const struct vs_index *index, const void *id, size_t id_len)
 {
-    return partition_full(index_partition(index, id, id_len));
+    if (!vs_ready(index, id, id_len))
+        return true;
+    struct partition *p = index_partition(index, id, id_len);
+    partition_hold(p); /* whoever asks may wait for others to be opened */
+    return (!p->stub && evict_room(p) == VS_BACKLOG) || partition_full(p);
 }
 
-enum vs_status vs_delete(struct vs_index *index, const void *id, size_t id_len)
+/* An element, whether it has ended or not; or why it is not at hand. */
+static enum vs_status locate_any(const struct vs_index *index, const void *id, size_t id_len,
+                                 struct partition **p, uint32_t *slot)
 {
-    enum vs_status status = partition_delete(index_partition(index, id, id_len), id, id_len);
+    enum vs_status status = use(index, id, id_len, p);
+    if (status != VS_OK)
+        return status;
+    if (!partition_find(*p, partition_hash(*p, id, id_len), id, id_len, slot))
+        return partition_missing(*p);
+    return VS_OK;
+}
+
+static enum vs_status locate(const struct vs_index *index, const void *id, size_t id_len,
+                             struct partition **p, uint32_t *slot)
+{
+    enum vs_status status = locate_any(index, id, id_len, p, slot);
+    if (status == VS_OK && partition_ended(*p, *slot))
+        return VS_NOTFOUND;
+    if (status == VS_OK)
+        use_touch(*p, *slot);
+    return status;
+}
+
+static enum vs_status delete_one(struct vs_index *index, struct partition *p, uint32_t slot, enum vs_status found)
+{
+    enum vs_status status = found == VS_OK ? partition_delete(p, slot) : found;
     if (status == VS_OK)
         index->count--;
     return status;
 }
 
-static bool locate(const struct vs_index *index, const void *id, size_t id_len,
-                   struct partition **p, uint32_t *slot)
+enum vs_status index_delete(struct vs_index *index, const void *id, size_t id_len)
 {
-    *p = index_partition(index, id, id_len);
-    return partition_find(*p, partition_hash(*p, id, id_len), id, id_len, slot);
+    struct partition *p;
+    uint32_t slot;
+    enum vs_status found = locate_any(index, id, id_len, &p, &slot);
+    return delete_one(index, p, slot, found);
+}
+
+enum vs_status vs_delete(struct vs_index *index, const void *id, size_t id_len)
+{
+    struct partition *p;
+    uint32_t slot;
+    enum vs_status found = locate(index, id, id_len, &p, &slot);
+    return delete_one(index, p, slot, found);
 }
 
 bool vs_contains(const struct vs_index *index, const void *id, size_t id_len)
 {
     struct partition *p;
     uint32_t slot;
-    return locate(index, id, id_len, &p, &slot);
+    open_wait(index, id, id_len);
+    return locate(index, id, id_len, &p, &slot) == VS_OK;
 }
 
 enum vs_status vs_get_vector(const struct vs_index *index, const void *id, size_t id_len,
@@ -253,10 +350,11 @@ enum vs_status vs_get_vector(const struct vs_index *index, const void *id, size_
 {
     struct partition *p;
     uint32_t slot;
-    if (!locate(index, id, id_len, &p, &slot))
-        return VS_NOTFOUND;
+    enum vs_status status = locate(index, id, id_len, &p, &slot);
+    if (status != VS_OK)
+        return status;
     graph_vector(p->graph, slot, out);
-    return VS_OK;
+    return graph_damaged(p->graph) ? VS_CORRUPT : VS_OK;
 }
 
 enum vs_status vs_get_row(const struct vs_index *index, const void *id, size_t id_len,
@@ -264,9 +362,13 @@ enum vs_status vs_get_row(const struct vs_index *index, const void *id, size_t i
 {
     struct partition *p;
     uint32_t slot;
-    if (!locate(index, id, id_len, &p, &slot))
-        return VS_NOTFOUND;
-    *row = graph_row(p->graph, slot);
+    enum vs_status status = locate(index, id, id_len, &p, &slot);
+    if (status != VS_OK)
+        return status;
+    const void *found = graph_row(p->graph, slot);
+    if (graph_damaged(p->graph))
+        return VS_CORRUPT;
+    *row = found;
     return VS_OK;
 }
 
@@ -275,10 +377,22 @@ enum vs_status vs_get_attributes(const struct vs_index *index, const void *id, s
 {
     struct partition *p;
     uint32_t slot;
-    if (!locate(index, id, id_len, &p, &slot))
-        return VS_NOTFOUND;
-    *data = record_attributes(graph_extra(p->graph, slot), len);
+    enum vs_status status = locate(index, id, id_len, &p, &slot);
+    if (status != VS_OK)
+        return status;
+    if (graph_damaged(p->graph))
+        return VS_CORRUPT;
+    *data = attr_text(graph_extra(p->graph, slot), len);
     return VS_OK;
+}
+
+enum vs_status index_set_attributes(struct vs_index *index, const void *id, size_t id_len,
+                                    const void *data, size_t len)
+{
+    struct partition *p;
+    uint32_t slot;
+    enum vs_status status = locate_any(index, id, id_len, &p, &slot);
+    return status == VS_OK ? partition_set_attributes(p, slot, len ? data : NULL, len) : status;
 }
 
 enum vs_status vs_set_attributes(struct vs_index *index, const void *id, size_t id_len,
@@ -288,9 +402,40 @@ enum vs_status vs_set_attributes(struct vs_index *index, const void *id, size_t 
     uint32_t slot;
     if (len > VS_ATTRIBUTES_MAX)
         return VS_LIMIT;
-    if (!locate(index, id, id_len, &p, &slot))
-        return VS_NOTFOUND;
-    return partition_set_attributes(p, slot, len ? data : NULL, len);
+    enum vs_status status = locate(index, id, id_len, &p, &slot);
+    return status == VS_OK ? partition_set_attributes(p, slot, len ? data : NULL, len) : status;
+}
+
+enum vs_status vs_get_deadline(const struct vs_index *index, const void *id, size_t id_len, uint64_t *deadline_ms)
+{
+    struct partition *p;
+    uint32_t slot;
+    enum vs_status status = locate(index, id, id_len, &p, &slot);
+    if (status == VS_OK)
+        *deadline_ms = graph_deadline(p->graph, slot);
+    return status;
+}
+
+enum vs_status index_set_deadline(struct vs_index *index, const void *id, size_t id_len, uint64_t deadline_ms)
+{
+    struct partition *p;
+    uint32_t slot;
+    enum vs_status status = locate_any(index, id, id_len, &p, &slot);
+    if (status == VS_OK && graph_deadline(p->graph, slot) == deadline_ms)
+        status = VS_EXISTS;
+    return status == VS_OK ? partition_set_deadline(p, slot, deadline_ms) : status;
+}
+
+enum vs_status vs_set_deadline(struct vs_index *index, const void *id, size_t id_len, uint64_t deadline_ms)
+{
+    struct partition *p;
+    uint32_t slot;
+    if (deadline_ms > VS_DEADLINE_MAX)
+        return VS_INVALID;
+    enum vs_status status = locate(index, id, id_len, &p, &slot);
+    if (status != VS_OK || graph_deadline(p->graph, slot) == deadline_ms)
+        return status;
+    return partition_set_deadline(p, slot, deadline_ms);
 }
 
 /* ---- partitions ---- */
@@ -300,23 +445,58 @@ size_t vs_partition_count(const struct vs_index *index)
     return index_table(index)->n;
 }
 
+/* What a stub takes. */
+static void stub_memory(const struct partition *p, struct vs_memory *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->other = out->total = sizeof(*p) + sizeof(*p->stub);
+}
+
+static void stub_info(const struct partition *p, struct vs_partition_info *out)
+{
+    const struct stub *s = p->stub;
+    out->opening = s->opening != NULL;
+    out->elements = s->alive;
+    out->linked = s->linked;
+    out->unlinked = s->unlinked;
+    out->dead = s->dead;
+    out->max_level = s->max_level;
+    out->linked_sequence = s->linked_sequence;
+    out->graph_digest = s->graph_digest;
+    stub_memory(p, &out->memory);
+}
+
 void vs_partition_info(const struct vs_index *index, size_t i, struct vs_partition_info *out)
 {
     const struct partition *p = index_table(index)->part[i];
     struct graph_info g;
-    graph_info(p->graph, &g);
     memset(out, 0, sizeof(*out));
     snprintf(out->name, sizeof(out->name), "%u", p->number);
+    out->pinned = p->pinned;
+    out->sequence = p->sequence;
+    out->records_digest = p->digest;
+    out->saved = p->saved && p->saved->sequence == p->sequence;
+    out->deadlines = deadline_count(p);
+    if (p->stub) {
+        stub_info(p, out);
+        return;
+    }
+    graph_info(p->graph, &g);
+    out->open = true;
     out->elements = g.alive;
     out->linked = g.linked;
     out->unlinked = g.unlinked;
     out->dead = g.dead;
     out->free_slots = g.free_slots;
     out->max_level = g.max_level;
-    out->sequence = p->sequence;
     out->linked_sequence = g.linked_sequence;
     out->graph_digest = g.digest;
-    out->records_digest = p->digest;
+    struct graph_mapped mapped;
+    graph_mapped(p->graph, &mapped);
+    out->mapped_codes = mapped.rows;
+    out->mapped_originals = mapped.originals;
+    out->mapped_graph = mapped.graph;
+    out->mapped_bytes = mapped.rows + mapped.originals + mapped.graph;
     partition_memory(p, &g, &out->memory);
 }
 
@@ -350,13 +530,52 @@ enum vs_status vs_partition_drop(struct vs_index *index, size_t at)
         mem_free(t);
         return status;
     }
+    struct vs_effect effect = index_effect(index, VS_DROP);
+    char name[24];
+    effect.id = name;
+    effect.id_len = (size_t)snprintf(name, sizeof(name), "%u", old->part[at]->number);
+    status = journal_prepare(index->store, &effect);
+    if (status != VS_OK) {
+        mem_free(ring);
+        mem_free(t);
+        return status;
+    }
+    cut_touch_all(index);
     mem_free(index->ring);
     index->ring = ring;
     index->nring = nring;
-    index->count -= graph_alive(old->part[at]->graph);
+    index->count -= partition_alive(old->part[at]);
     atomic_store_explicit(&index->table, t, memory_order_release);
     partition_kill(old->part[at]);
     epoch_retire_free(index->store->epoch, old);
+    journal_append(index->store, &effect);
+    return VS_OK;
+}
+
+enum vs_status vs_partition_pin(struct vs_index *index, size_t at, bool on)
+{
+    const struct partition_table *t = index_table(index);
+    if (at >= t->n)
+        return VS_INVALID;
+    if (t->part[at]->pinned == on)
+        return VS_OK;
+    struct vs_effect effect = index_effect(index, VS_PIN);
+    char name[24];
+    effect.id = name;
+    effect.id_len = (size_t)snprintf(name, sizeof(name), "%u", t->part[at]->number);
+    effect.on = on;
+    enum vs_status status = journal_prepare(index->store, &effect);
+    if (status != VS_OK)
+        return status;
+    struct partition *p = t->part[at];
+    if (p->stub)
+        cut_touch_all(index); /* its part is what it is */
+    else
+        cut_mutating(p);
+    p->pinned = on;
+    journal_append(index->store, &effect);
+    if (on)
+        partition_use(p);
     return VS_OK;
 }
 
@@ -367,8 +586,12 @@ void vs_index_memory(const struct vs_index *index, struct vs_memory *out)
     for (uint32_t i = 0; i < t->n; i++) {
         struct graph_info g;
         struct vs_memory m;
-        graph_info(t->part[i]->graph, &g);
-        partition_memory(t->part[i], &g, &m);
+        if (t->part[i]->stub) {
+            stub_memory(t->part[i], &m);
+        } else {
+            graph_info(t->part[i]->graph, &g);
+            partition_memory(t->part[i], &g, &m);
+        }
         out->codes += m.codes;
         out->originals += m.originals;
         out->links += m.links;

@@ -1,12 +1,14 @@
 /* A partition: its graph, its map of ids, and the entries of its stream.
  *
  * An id is stored as its length (one byte; 255 and four more from 255 bytes on) and its bytes;
- * attributes as a length of four bytes and theirs. The map holds slots only: an id is compared
- * where the record keeps it. */
+ * attributes as attr_doc.h has them. The map holds slots only: an id is compared where the record
+ * keeps it. */
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "index/graph_restore.h"
+#include "store/attr_doc.h"
 #include "store/store_int.h"
 
 #define ID_SEGMENT 512 /* cells of a segment of the map */
@@ -42,30 +44,6 @@ const void *record_id(const void *user, size_t *len)
     return p + 5;
 }
 
-static void *attributes_new(const void *data, size_t len)
-{
-    uint8_t *p = mem_try_alloc(sizeof(uint32_t) + len);
-    if (!p)
-        return NULL;
-    uint32_t n = (uint32_t)len;
-    memcpy(p, &n, sizeof(n));
-    if (len)
-        memcpy(p + sizeof(n), data, len);
-    return p;
-}
-
-const void *record_attributes(const void *extra, size_t *len)
-{
-    if (!extra) {
-        *len = 0;
-        return NULL;
-    }
-    uint32_t n;
-    memcpy(&n, extra, sizeof(n));
-    *len = n;
-    return (const uint8_t *)extra + sizeof(n);
-}
-
 /* ---- life ---- */
 
 static uint64_t cell_hash(void *arg, uint64_t cell)
@@ -89,11 +67,14 @@ static const struct htable_ops id_ops = {cell_hash, cell_equal};
 static void record_freed(void *arg, void *user, void *extra)
 {
     struct partition *p = arg;
-    p->ids_bytes -= mem_size(user);
-    if (extra)
+    if (!partition_maps(p, user)) {
+        p->ids_bytes -= mem_size(user);
+        mem_free(user);
+    }
+    if (extra && !partition_maps(p, extra)) {
         p->attributes_bytes -= mem_size(extra);
-    mem_free(user);
-    mem_free(extra);
+        mem_free(extra);
+    }
 }
 
 static void record_moved(void *arg, void *user, uint32_t from, uint32_t to)
@@ -101,8 +82,9 @@ static void record_moved(void *arg, void *user, uint32_t from, uint32_t to)
     struct partition *p = arg;
     size_t len;
     const void *id = record_id(user, &len);
-    (void)from;
+    use_moved(p, from, to);
     htable_replace(p->ids, partition_hash(p, id, len), id, len, (uint64_t)to + 1);
+    deadline_moved(p, to);
 }
 
 struct partition *partition_new(struct vs_index *index, uint32_t number)
@@ -112,6 +94,8 @@ struct partition *partition_new(struct vs_index *index, uint32_t number)
     if (!p)
         return NULL;
     p->store = index->store;
+    p->index = index;
+    p->cut = index->store->env.cuts;
     p->seed = o->seed;
     p->number = number;
     struct graph_options go = {.type = o->type,
@@ -138,13 +122,36 @@ void partition_free(struct partition *p)
         return;
     if (p->ids)
         htable_free(p->ids);
-    graph_free(p->graph);
+    if (p->graph)
+        graph_free(p->graph);
+    stub_free(p->stub);
+    heap_release(&p->deadlines);
+    use_free(p);
+    partition_drop_regions(p);
+    if (p->saved)
+        p->saved->free(p->saved);
+    struct vs_store *store = p->store;
+    size_t ended = p->ending;
     mem_free(p);
+    evict_ended(store, ended);
 }
 
 void partition_kill(struct partition *p)
 {
-    graph_retire(p->graph);
+    open_detach(p);
+    expiry_forget_part(p);
+    evict_ending(p);
+    p->index = NULL;
+    if (cut_must_wait(p))
+        p->killed = true;
+    else
+        partition_end(p);
+}
+
+void partition_end(struct partition *p)
+{
+    if (p->graph)
+        graph_retire(p->graph);
     p->next_dying = p->store->dying;
     p->store->dying = p;
 }
@@ -169,7 +176,7 @@ bool partition_find(const struct partition *p, uint64_t hash, const void *id, si
 static uint64_t attributes_digest(uint64_t hash, const void *extra)
 {
     size_t len;
-    const void *data = record_attributes(extra, &len);
+    const void *data = attr_text(extra, &len);
     return data ? hash_bytes(data, len, hash) : 0;
 }
 
@@ -182,15 +189,34 @@ static uint64_t vector_digest(const struct partition *p, uint64_t hash, uint32_t
     return hash_bytes(graph_row(p->graph, slot), shape->codec.row_bytes, ~hash);
 }
 
+uint64_t partition_record_digest(const struct partition *p, uint64_t hash, uint32_t slot)
+{
+    return vector_digest(p, hash, slot) + attributes_digest(hash, graph_extra(p->graph, slot)) +
+           deadline_digest(hash, graph_deadline(p->graph, slot));
+}
+
 /* ---- entries ---- */
 
-static void entry_done(struct partition *p)
+/* Can the record be used? Its vector, which a change will read, is checked if it lies in a file and has not been. */
+static bool sound(const struct partition *p, uint32_t slot)
+{
+    if (!graph_original(p->graph, slot))
+        graph_row(p->graph, slot);
+    return !graph_damaged(p->graph);
+}
+
+void partition_entry_done(struct partition *p)
 {
     graph_entry_done(p->graph, p->sequence);
+    heap_trim(&p->deadlines);
+    if (!p->deadlines.n && atomic_load_explicit(&p->expiring, memory_order_relaxed))
+        atomic_store_explicit(&p->expiring, false, memory_order_release);
+    expiry_touch(p);
+    evict_account(p);
     if (pool_threads(p->store->pool) == 0) {
         pool_drain(p->store->pool);
         vs_poll(p->store, 1000);
-    } else if (graph_has_news(p->graph)) {
+    } else if (graph_has_news(p->graph) && !p->store->expiry.runs) {
         vs_poll(p->store, 200);
     }
 }
@@ -217,25 +243,40 @@ enum vs_status partition_set_attributes(struct partition *p, uint32_t slot, cons
                                         size_t len)
 {
     void *extra = NULL, *old = graph_extra(p->graph, slot);
-    if (data && !(extra = attributes_new(data, len)))
+    struct vs_effect effect = index_effect(p->index, VS_ATTRIBUTES);
+    effect.id = record_id(graph_user(p->graph, slot), &effect.id_len);
+    effect.attributes = data ? data : "";
+    effect.attributes_len = data ? len : 0;
+    if (graph_damaged(p->graph))
+        return VS_CORRUPT;
+    cut_mutating(p);
+    if (p->in_cut && !cut_keep_room(p))
         return VS_NOMEM;
-    if ((extra || old) && !graph_set_extra(p->graph, slot, extra)) {
+    if (data && !(extra = attr_new(data, len)))
+        return VS_NOMEM;
+    enum vs_status status = journal_prepare(p->store, &effect);
+    if (status == VS_OK && (extra || old) && !graph_extra_room(p->graph, slot))
+        status = VS_NOMEM;
+    if (status != VS_OK) {
         mem_free(extra);
-        return VS_NOMEM;
+        return status;
     }
-    size_t id_len;
-    const void *id = record_id(graph_user(p->graph, slot), &id_len);
-    uint64_t hash = partition_hash(p, id, id_len);
+    /* Kept first: a reader of the cut that meets the new ones finds the old ones kept. */
+    bool heap = old && !partition_maps(p, old), kept = p->in_cut && cut_keep(p, slot, old, heap);
+    if (extra || old)
+        graph_set_extra(p->graph, slot, extra);
+    uint64_t hash = partition_hash(p, effect.id, effect.id_len);
     p->digest += attributes_digest(hash, extra) - attributes_digest(hash, old);
     p->attributes += (extra != NULL) - (old != NULL);
     if (extra)
         p->attributes_bytes += mem_size(extra);
-    if (old) {
+    if (heap)
         p->attributes_bytes -= mem_size(old);
+    if (heap && !kept)
         epoch_retire_free(p->store->epoch, old);
-    }
     p->sequence++;
-    entry_done(p);
+    journal_append(p->store, &effect);
+    partition_entry_done(p);
     return VS_OK;
 }
 
@@ -247,18 +288,18 @@ static bool next_attributes(const struct partition *p, const struct vs_element *
     const void *data = e->attributes;
     *extra = NULL;
     if (!data && exists)
-        data = record_attributes(graph_extra(p->graph, slot), &len);
+        data = attr_text(graph_extra(p->graph, slot), &len);
     else if (data && !len && exists)
         data = NULL; /* the empty string removes them */
     if (data)
-        *extra = attributes_new(data, len);
+        *extra = attr_new(data, len);
     return !data || *extra;
 }
 
 static void count_record(struct partition *p, uint64_t hash, uint32_t slot, bool in)
 {
     void *extra = graph_extra(p->graph, slot);
-    uint64_t d = vector_digest(p, hash, slot) + attributes_digest(hash, extra);
+    uint64_t d = partition_record_digest(p, hash, slot);
     p->digest += in ? d : -d;
     p->attributes += in ? extra != NULL : -(size_t)(extra != NULL);
     if (in) {
@@ -267,19 +308,48 @@ static void count_record(struct partition *p, uint64_t hash, uint32_t slot, bool
     }
 }
 
+/* What can fail before the journal is asked: the id, the attributes, a place in the map of ids. */
+static enum vs_status make_record(struct partition *p, const struct vs_element *e, uint64_t hash,
+                                  bool exists, uint32_t old, void **id, void **extra)
+{
+    if (e->deadline_ms && !deadline_room(p))
+        return VS_NOMEM;
+    *id = id_new(e->id, e->id_len);
+    if (!*id)
+        return VS_NOMEM;
+    *extra = NULL;
+    if (next_attributes(p, e, exists, old, extra) && (exists || htable_reserve(p->ids, hash)))
+        return VS_OK;
+    mem_free(*id);
+    mem_free(*extra);
+    return VS_NOMEM;
+}
+
 static enum vs_status add_record(struct partition *p, const struct vs_element *e, uint64_t hash,
                                  bool exists, uint32_t old)
 {
-    void *extra, *id = id_new(e->id, e->id_len);
+    void *extra, *id;
     uint32_t slot;
-    if (!id)
-        return VS_NOMEM;
-    if (!next_attributes(p, e, exists, old, &extra)) {
-        mem_free(id);
-        return VS_NOMEM;
-    }
     uint64_t sequence = p->sequence + 1;
-    enum vs_status status = graph_insert(p->graph, e->vector, hash, sequence, id, extra, &slot);
+    struct vs_effect effect = index_effect(p->index, VS_ADD);
+    effect.id = e->id;
+    effect.id_len = e->id_len;
+    effect.vector = e->vector;
+    effect.dim = p->index->options.dim;
+    effect.attributes = e->attributes;
+    effect.attributes_len = e->attributes_len;
+    effect.deadline_ms = e->deadline_ms;
+    if (exists ? !sound(p, old) : graph_damaged(p->graph))
+        return VS_CORRUPT;
+    enum vs_status status = make_record(p, e, hash, exists, old, &id, &extra);
+    if (status != VS_OK)
+        return status;
+    status = exists ? graph_kill_room(p->graph) : VS_OK;
+    if (status == VS_OK)
+        status = journal_prepare(p->store, &effect);
+    cut_mutating(p);
+    if (status == VS_OK)
+        status = graph_insert(p->graph, e->vector, hash, sequence, id, extra, e->deadline_ms, &slot);
     if (status != VS_OK) {
         mem_free(id);
         mem_free(extra);
@@ -288,23 +358,104 @@ static enum vs_status add_record(struct partition *p, const struct vs_element *e
     if (exists) {
         htable_replace(p->ids, hash, e->id, e->id_len, (uint64_t)slot + 1);
         count_record(p, hash, old, false);
+        deadline_leave(p, old);
         graph_kill(p->graph, old, sequence);
-    } else if (!htable_insert(p->ids, hash, (uint64_t)slot + 1)) {
-        status = VS_NOMEM; /* the record dies in the entry that it came with: nobody has seen it */
-        graph_kill(p->graph, slot, sequence);
-        p->ids_bytes += mem_size(id);
-        p->attributes_bytes += extra ? mem_size(extra) : 0;
+    } else {
+        htable_insert(p->ids, hash, (uint64_t)slot + 1); /* there is room */
     }
-    if (status == VS_OK)
-        count_record(p, hash, slot, true);
+    count_record(p, hash, slot, true);
+    deadline_enter(p, slot);
     p->sequence = sequence;
-    entry_done(p);
+    use_born(p, slot);
+    evict_added(p);
+    journal_append(p->store, &effect);
+    partition_entry_done(p);
+    return VS_OK;
+}
+
+enum vs_status partition_restore_record(struct partition *p, uint64_t born, int level,
+                                        const void *row, const void *original, const void *id,
+                                        size_t id_len, const void *attributes,
+                                        size_t attributes_len, uint64_t deadline_ms)
+{
+    uint64_t hash = partition_hash(p, id, id_len);
+    void *user = id_new(id, id_len), *extra = NULL;
+    uint32_t slot;
+    enum vs_status status = VS_NOMEM;
+    if (user && (!attributes || (extra = attr_new(attributes, attributes_len))) &&
+        htable_reserve(p->ids, hash))
+        status = graph_restore_add(p->graph, born, level, row, original, user, extra, &slot);
+    if (status != VS_OK) {
+        mem_free(user);
+        mem_free(extra);
+        return status;
+    }
+    htable_insert(p->ids, hash, (uint64_t)slot + 1);
+    status = deadline_ms && !partition_restore_deadline(p, slot, deadline_ms) ? VS_NOMEM : VS_OK;
+    count_record(p, hash, slot, true);
     return status;
+}
+
+enum vs_status partition_load(struct partition *p, const struct vs_element *e, const void *row, const void *original)
+{
+    uint64_t hash = partition_hash(p, e->id, e->id_len);
+    uint32_t slot;
+    void *id, *extra;
+    if (partition_find(p, hash, e->id, e->id_len, &slot))
+        return VS_CORRUPT;
+    enum vs_status status = make_record(p, e, hash, false, 0, &id, &extra);
+    if (status != VS_OK)
+        return status;
+    status = graph_insert(p->graph, e->vector, hash, p->sequence + 1, id, extra, e->deadline_ms, &slot);
+    if (status != VS_OK) {
+        mem_free(id);
+        mem_free(extra);
+        return status;
+    }
+    if (row)
+        graph_set_row(p->graph, slot, row, original);
+    htable_insert(p->ids, hash, (uint64_t)slot + 1); /* there is room */
+    count_record(p, hash, slot, true);
+    deadline_enter(p, slot);
+    p->sequence++;
+    use_born(p, slot);
+    graph_entry_done(p->graph, p->sequence);
+    return VS_OK;
+}
+
+enum vs_status partition_missing(const struct partition *p)
+{
+    return graph_damaged(p->graph) ? VS_CORRUPT : VS_NOTFOUND;
 }
 
 bool partition_full(const struct partition *p)
 {
-    return graph_backlog(p->graph) >= backlog_max(p->store) || !graph_room(p->graph);
+    if (p->stub)
+        return stub_status(p) == VS_BACKLOG;
+    size_t max = backlog_max(p->store);
+    if (graph_compacting(p->graph)) /* it may wait for a long search, and linking waits for it */
+        max *= BACKLOG_COMPACTING;
+    return graph_backlog(p->graph) >= max || !graph_room(p->graph);
+}
+
+/* The vector is the one that stands there: entries for the rest of it, where that differs. */
+static enum vs_status update(struct partition *p, const struct vs_element *e, uint32_t slot)
+{
+    enum vs_status status = VS_OK;
+    if (!e->keep_deadline && e->deadline_ms != graph_deadline(p->graph, slot))
+        status = partition_set_deadline(p, slot, e->deadline_ms);
+    if (status == VS_OK && e->attributes)
+        status = partition_set_attributes(p, slot, e->attributes_len ? e->attributes : NULL, e->attributes_len);
+    return status;
+}
+
+/* What takes the place of one that has ended has nothing of it. */
+static void start_anew(const struct partition *p, uint32_t old, struct vs_element *e)
+{
+    if (!e->attributes && graph_extra(p->graph, old)) {
+        e->attributes = "";
+        e->attributes_len = 0;
+    }
 }
 
 enum vs_status partition_add(struct partition *p, const struct vs_element *e, enum vs_add_mode mode,
@@ -312,38 +463,66 @@ enum vs_status partition_add(struct partition *p, const struct vs_element *e, en
 {
     uint64_t hash = partition_hash(p, e->id, e->id_len);
     uint32_t old = 0;
-    bool exists = partition_find(p, hash, e->id, e->id_len, &old);
+    bool stands = partition_find(p, hash, e->id, e->id_len, &old);
+    bool exists = stands && !partition_ended(p, old);
+    struct vs_element element = *e;
     if (exists && mode == VS_ADD_NX)
         return VS_EXISTS;
     if (!exists && mode == VS_ADD_XX)
-        return VS_NOTFOUND;
-    if (exists && same_vector(p, old, e->vector)) {
-        enum vs_status same = VS_OK;
-        if (e->attributes)
-            same = partition_set_attributes(p, old, e->attributes_len ? e->attributes : NULL,
-                                            e->attributes_len);
-        if (same == VS_OK)
-            added->created = false;
-        return same;
+        return partition_missing(p);
+    if (stands && !sound(p, old))
+        return VS_CORRUPT;
+    bool same = exists && same_vector(p, old, e->vector);
+    enum vs_status room = same || e->past_backlog ? VS_OK : evict_room(p);
+    if (room == VS_OK && !same && !e->past_backlog && partition_full(p))
+        room = VS_BACKLOG;
+    if (room != VS_OK)
+        return room;
+    if (same)
+        use_touch(p, old);
+    if (e->keep_deadline)
+        element.deadline_ms = exists ? graph_deadline(p->graph, old) : 0;
+    if (stands && !exists)
+        start_anew(p, old, &element);
+    enum vs_status status = same ? update(p, e, old) : add_record(p, &element, hash, stands, old);
+    if (status == VS_OK) {
+        added->created = !exists;
+        added->in_place = stands && !exists;
     }
-    if (!e->past_backlog && partition_full(p))
-        return VS_BACKLOG;
+    return status;
+}
+
+enum vs_status partition_put(struct partition *p, const struct vs_element *e,
+                             struct vs_added *added)
+{
+    uint64_t hash = partition_hash(p, e->id, e->id_len);
+    uint32_t old = 0;
+    bool exists = partition_find(p, hash, e->id, e->id_len, &old);
     enum vs_status status = add_record(p, e, hash, exists, old);
     if (status == VS_OK)
         added->created = !exists;
     return status;
 }
 
-enum vs_status partition_delete(struct partition *p, const void *id, size_t len)
+enum vs_status partition_delete(struct partition *p, uint32_t slot)
 {
-    uint64_t hash = partition_hash(p, id, len);
-    uint64_t cell = htable_remove(p->ids, hash, id, len);
-    if (!cell)
-        return VS_NOTFOUND;
-    uint32_t slot = (uint32_t)cell - 1;
+    struct vs_effect effect = index_effect(p->index, VS_DELETE);
+    if (!sound(p, slot))
+        return VS_CORRUPT;
+    effect.id = record_id(graph_user(p->graph, slot), &effect.id_len);
+    uint64_t hash = partition_hash(p, effect.id, effect.id_len);
+    enum vs_status status = graph_kill_room(p->graph);
+    if (status == VS_OK)
+        status = journal_prepare(p->store, &effect);
+    if (status != VS_OK)
+        return status;
+    cut_mutating(p);
+    htable_remove(p->ids, hash, effect.id, effect.id_len);
     count_record(p, hash, slot, false);
+    deadline_leave(p, slot);
     graph_kill(p->graph, slot, ++p->sequence);
-    entry_done(p);
+    journal_append(p->store, &effect);
+    partition_entry_done(p);
     return VS_OK;
 }
 
@@ -353,11 +532,11 @@ void partition_memory(const struct partition *p, const struct graph_info *g, str
     out->codes = g->bytes.rows;
     out->originals = g->bytes.originals;
     out->links = g->bytes.links + g->upper_bytes;
-    out->records = g->bytes.records;
+    out->records = g->bytes.records + heap_bytes(&p->deadlines);
     out->ids = p->ids_bytes;
     out->id_map = htable_bytes(p->ids);
     out->attributes = p->attributes_bytes + g->bytes.extra;
-    out->other = g->other_bytes + sizeof(*p);
+    out->other = g->other_bytes + p->use.bytes + sizeof(*p);
     out->total = out->codes + out->originals + out->links + out->records + out->ids + out->id_map +
                  out->attributes + out->other;
 }

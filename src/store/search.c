@@ -5,10 +5,15 @@
  * Results are merged by (distance, partition, place in it): each partition's are in their own order
  * already. */
 #include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "index/graph_restore.h"
+#include "store/attr_doc.h"
+#include "store/filter.h"
 #include "store/store_int.h"
 
 #define SPARE_MAX 1024 /* searches kept for reuse */
@@ -18,11 +23,11 @@ struct part_search {
     struct vs_search *search;
     const struct graph *graph;
     const struct graph_view *view;
-    uint64_t as_of;
+    uint64_t as_of, now_ms;
     struct candidate *found; /* NULL while they stand in the searcher */
     size_t nfound;
     struct graph_result result;
-    uint64_t measured, expanded;
+    uint64_t measured, expanded, examined;
     enum vs_status status;
 };
 
@@ -32,6 +37,8 @@ struct vs_search {
     struct epoch_reader *reader;
     struct vs_index_options shape; /* of the index searched */
     struct graph_query query;
+    struct vs_filter *filter; /* a reference, or NULL */
+    size_t filter_effort;
     float *vector;
     size_t vector_cap;
     uint32_t offset;
@@ -82,6 +89,8 @@ static void forget_results(struct vs_search *s)
         s->parts[i].found = NULL;
     }
     s->nparts = s->nhits = 0;
+    vs_filter_unref(s->filter);
+    s->filter = NULL;
 }
 
 void vs_search_free(struct vs_search *s)
@@ -118,11 +127,15 @@ void search_release_spare(struct vs_store *store)
     store->nspare = 0;
 }
 
-/* A distance that bounds what the caller's radius allows. */
+/* A distance that bounds what the caller's radius allows. Of cosines 1 allows everything and 0 what has the score 1 (vec_score),
+ * whatever the rounding. */
 static float radius_distance(enum vec_metric metric, double radius)
 {
     switch (metric) {
-    case VEC_COSINE: return (float)(2 * radius);
+    case VEC_COSINE:
+        if (radius >= 1)
+            return INFINITY;
+        return radius < 0 || 2 * radius > VEC_COSINE_NOISE ? (float)(2 * radius) : VEC_COSINE_NOISE;
     case VEC_L2: return radius < 0 ? -1 : (float)(radius * radius);
     default: return (float)-radius;
     }
@@ -153,6 +166,9 @@ static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *inde
         struct part_search *p = &s->parts[nparts++];
         memset(p, 0, sizeof(*p));
         p->search = s;
+        if (t->part[at]->stub)
+            return VS_BACKLOG;
+        p->now_ms = partition_now(t->part[at]);
         p->graph = t->part[at]->graph;
         p->as_of = graph_sequence(p->graph);
         p->view = graph_view(p->graph);
@@ -177,6 +193,8 @@ static enum vs_status search_fix(struct vs_search *s, const struct vs_index *ind
     memcpy(s->vector, q->vector, o->dim * sizeof(float));
     s->shape = *o;
     s->offset = q->offset;
+    s->filter = vs_filter_ref(q->filter);
+    s->filter_effort = q->filter_effort;
     atomic_store_explicit(&s->cancelled, false, memory_order_relaxed);
     s->query = (struct graph_query){
         .vector = s->vector,
@@ -194,13 +212,30 @@ static enum vs_status search_fix(struct vs_search *s, const struct vs_index *ind
 
 /* ---- running ---- */
 
+struct asked {
+    const struct vs_filter *filter;
+    struct filter_scratch scratch;
+};
+
+static bool matches(void *arg, const void *extra)
+{
+    struct asked *a = arg;
+    return filter_match(a->filter, extra, &a->scratch);
+}
+
 static void run_part(struct part_search *p, struct searcher *searcher)
 {
     struct graph_query q = p->search->query;
+    struct asked asked = {.filter = p->search->filter};
+    struct graph_filter filter = {matches, &asked, p->search->filter_effort};
     q.as_of = p->as_of;
+    q.now_ms = p->now_ms;
+    q.filter = asked.filter ? &filter : NULL;
     p->status = graph_search(p->graph, p->view, searcher, &q, &p->result);
     p->measured = searcher->measured;
     p->expanded = searcher->expanded;
+    p->examined = searcher->examined;
+    filter_scratch_release(&asked.scratch);
     p->nfound = p->status == VS_OK ? searcher->ntop : 0;
 }
 
@@ -271,11 +306,12 @@ static void sum_stats(struct vs_search *s)
         const struct part_search *p = &s->parts[i];
         s->stats.distances += p->measured;
         s->stats.nodes += p->expanded;
+        s->stats.examined += p->examined;
         s->stats.partitions_asked++;
         s->stats.partitions_answered += p->status == VS_OK && !p->result.partial;
         s->stats.partial |= p->status != VS_OK || p->result.partial;
         if (strcmp(s->stats.plan, p->result.plan) != 0)
-            s->stats.plan = "graph+scan";
+            s->stats.plan = s->filter ? "filter+graph+scan" : "graph+scan";
     }
     s->stats.search_ns = clock_mono_ns() - s->began_ns;
 }
@@ -327,9 +363,12 @@ static void run_task(struct pool_task *task, unsigned worker)
 enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *query,
                                struct vs_search **out)
 {
+    enum vs_status status = open_for_query(index, query);
+    if (status != VS_OK)
+        return status;
     struct vs_search *s = search_new(index->store);
     epoch_enter(s->store->epoch, s->reader);
-    enum vs_status status = search_fix(s, index, query);
+    status = search_fix(s, index, query);
     if (status != VS_OK) {
         vs_search_free(s);
         return status;
@@ -358,6 +397,19 @@ void vs_search_submit(struct vs_search *s, void (*done)(struct vs_search *search
         pool_submit(store->pool, POOL_SEARCH, task);
     }
     pool_drain(store->pool);
+}
+
+enum vs_status vs_search_status(const struct vs_search *s, struct buf *why)
+{
+    for (size_t i = 0; i < s->nparts; i++) {
+        if (s->parts[i].status != VS_CORRUPT)
+            continue;
+        const struct partition *p = graph_owner_arg(s->parts[i].graph);
+        buf_printf(why, "partition %u: ", p->number);
+        graph_is_bad(s->parts[i].graph, why);
+        return VS_CORRUPT;
+    }
+    return VS_OK;
 }
 
 const struct vs_hit *vs_search_hits(const struct vs_search *s, size_t *n)
@@ -452,7 +504,19 @@ const void *vs_hit_id(const struct vs_hit *hit, size_t *len)
 const void *vs_hit_attributes(const struct vs_hit *hit, size_t *len)
 {
     const struct part_search *p = hit->part;
-    return record_attributes(graph_view_extra(p->view, hit->slot), len);
+    return attr_text(graph_view_extra(p->view, hit->slot), len);
+}
+
+size_t vs_search_marks(const struct vs_search *s, struct vs_mark *out, size_t max)
+{
+    size_t n = s->nhits < max ? s->nhits : max;
+    for (size_t i = 0; i < n; i++) {
+        const struct part_search *p = s->hits[i].part;
+        const struct partition *of = graph_owner_arg(p->graph);
+        out[i] = (struct vs_mark){of->number, s->hits[i].slot,
+                                  graph_view_born(p->view, s->hits[i].slot)};
+    }
+    return n;
 }
 
 void vs_hit_vector(const struct vs_hit *hit, float *out)

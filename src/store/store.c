@@ -76,7 +76,7 @@ static void reclaim_partition(struct epoch_item *item, void *arg)
  * other order. */
 static bool can_end(struct partition *p)
 {
-    if (!graph_idle(p->graph))
+    if (p->graph && !graph_idle(p->graph))
         return false;
     pthread_mutex_lock(&p->store->lock);
     bool ready = p->is_ready;
@@ -114,6 +114,7 @@ static bool poll_ready(struct vs_store *store, uint64_t until_ns)
             push_ready(store, p);
             more = true;
         }
+        evict_account(p);
         p = next;
     }
     return more;
@@ -121,9 +122,13 @@ static bool poll_ready(struct vs_store *store, uint64_t until_ns)
 
 bool vs_poll(struct vs_store *store, unsigned budget_us)
 {
-    uint64_t until_ns = clock_mono_ns() + (uint64_t)budget_us * 1000;
-    bool more = poll_ready(store, until_ns);
+    store->use.now_ns = clock_mono_ns();
+    uint64_t until_ns = store->use.now_ns + (uint64_t)budget_us * 1000;
+    bool more = cut_some(store, until_ns);
+    more |= poll_ready(store, until_ns);
     more |= keyspace_flush_some(store, until_ns);
+    more |= map_some(store, until_ns);
+    more |= open_some(store, until_ns);
     more |= end_some(store, until_ns) && store->dying;
     size_t before = SIZE_MAX;
     for (;;) {
@@ -143,21 +148,54 @@ static void busy_cell(void *arg, struct vs_index *index)
     bool *busy = arg;
     const struct partition_table *t = index_table(index);
     for (uint32_t i = 0; i < t->n && !*busy; i++)
-        *busy = graph_busy(t->part[i]->graph);
+        *busy = !t->part[i]->stub && graph_busy(t->part[i]->graph);
 }
 
 static bool store_busy(struct vs_store *store)
 {
-    bool busy = store->flushed || store->dying ||
+    bool busy = store->flushed || store->dying || open_busy(store) ||
                 atomic_load_explicit(&store->freeing, memory_order_acquire) != 0 ||
                 epoch_reclaim(store->epoch, RECLAIM_SLICE) != 0;
     for (unsigned db = 0; db < store->options.databases && !busy; db++) {
         uint64_t cursor = 0;
         do {
-            cursor = vs_scan(store, db, cursor, busy_cell, &busy);
+            cursor = keyspace_raw_scan(store, db, cursor, busy_cell, &busy);
         } while (cursor && !busy);
     }
     return busy;
+}
+
+void vs_set_saved(struct vs_store *store, uint64_t uid, uint32_t number, struct vs_saved *saved)
+{
+    const struct vs_index *index = keyspace_by_uid(store, uid);
+    struct partition *p = index ? index_numbered(index, number) : NULL;
+    struct vs_saved *old = p ? p->saved : saved;
+    if (p)
+        p->saved = saved;
+    if (old)
+        old->free(old);
+}
+
+static void backlog_cell(void *arg, struct vs_index *index)
+{
+    size_t *worst = arg;
+    const struct partition_table *t = index_table(index);
+    for (uint32_t i = 0; i < t->n; i++) {
+        size_t n = t->part[i]->stub ? 0 : graph_backlog(t->part[i]->graph);
+        *worst = n > *worst ? n : *worst;
+    }
+}
+
+size_t vs_backlog_over(struct vs_store *store)
+{
+    size_t worst = 0, max = backlog_max(store);
+    for (unsigned db = 0; db < store->options.databases; db++) {
+        uint64_t cursor = 0;
+        do {
+            cursor = keyspace_raw_scan(store, db, cursor, backlog_cell, &worst);
+        } while (cursor);
+    }
+    return worst > max ? worst - max : 0;
 }
 
 enum vs_status vs_settle(struct vs_store *store, unsigned timeout_ms)
@@ -195,6 +233,9 @@ enum vs_status vs_open(const struct vs_options *options, struct vs_store **out)
     unsigned n = options->threads ? options->threads : 1;
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->news, NULL);
+    pthread_mutex_init(&store->cut.lock, NULL);
+    TAILQ_INIT(&store->open.used);
+    store->open.max = options->open_max;
     rng_system(&store->rng, sizeof(store->rng));
     store->epoch = epoch_new();
     store->searchers = mem_zalloc(n * sizeof(*store->searchers));
@@ -202,7 +243,7 @@ enum vs_status vs_open(const struct vs_options *options, struct vs_store **out)
         searcher_init(&store->searchers[i]);
     searcher_init(&store->scratch);
     store->pool = pool_new(options->threads, "search");
-    if (!store->pool || !keyspace_init(store)) {
+    if (!store->pool || !keyspace_init(store) || !expiry_init(store)) {
         vs_close(store);
         return VS_NOMEM;
     }
@@ -212,6 +253,7 @@ enum vs_status vs_open(const struct vs_options *options, struct vs_store **out)
                                     .scratch = &store->scratch,
                                     .ready = graph_ready,
                                     .wake = graph_wake,
+                                    .headroom = SIZE_MAX,
                                     .arg = store};
     *out = store;
     return VS_OK;
@@ -221,10 +263,13 @@ void vs_close(struct vs_store *store)
 {
     if (!store)
         return;
+    vs_cut_abort(store);
+    map_release(store);
     if (store->databases)
         keyspace_release(store);
     atomic_store_explicit(&store->closing, true, memory_order_relaxed);
-    while (store->dying || atomic_load_explicit(&store->freeing, memory_order_acquire)) {
+    while (store->dying || open_busy(store) || store->cut.active || store->cut.emptying ||
+           atomic_load_explicit(&store->freeing, memory_order_acquire)) {
         vs_poll(store, 1000);
         struct timespec t = {0, 100000};
         nanosleep(&t, NULL);
@@ -239,8 +284,11 @@ void vs_close(struct vs_store *store)
         searcher_release(&store->searchers[i]);
     searcher_release(&store->scratch);
     mem_free(store->searchers);
+    expiry_release(store);
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->news);
+    pthread_mutex_destroy(&store->cut.lock);
+    dump_release(store);
     mem_free(store);
 }
 

@@ -75,7 +75,7 @@ def settings():
 
 SETTINGS = settings()
 WORDS = words_of_sources()
-PROGRAMS = re.compile(r"(redis|vecstore|clang|python3|search|vs-io)-[a-z]+$")
+PROGRAMS = re.compile(r"(redis|vecstore|clang|python3|search|vs-io)-[a-z]+(-[a-z]+)*$")
 
 
 def check_settings(path, number, line, in_table):

@@ -178,6 +178,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         cmd_register(table, cmd_vector_specs);
         cmd_register(table, cmd_partition_specs);
         cmd_register(table, cmd_keyspace_specs);
+        cmd_register(table, cmd_dump_specs);
+        cmd_register(table, cmd_expire_specs);
+        cmd_register(table, cmd_vexpire_specs);
     }
     if (size < 2)
         return 0;

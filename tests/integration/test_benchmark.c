@@ -12,10 +12,12 @@
 
 #include "integration/lib/reply.h"
 #include "integration/lib/server.h"
+#include "lib/run.h"
 
 #define OUTPUT_MAX 65536
 
 static char output[OUTPUT_MAX];
+static int vectors = 3000; /* enough for a graph */
 
 /* Runs the benchmark, which lies beside the server, with these arguments; both its outputs stand in
  * `output`. */
@@ -71,38 +73,40 @@ static void test_load_and_search(void **state)
 {
     struct test_server *s = server_start(NULL);
     redisContext *c = server_connect(s);
+    char there[64];
 
     (void)state;
     assert_int_equal(
         benchmark(
-            "-p %d --generate 3000 --dim 24 --queries 50 --ef 10,200 -n 200 -q --json - --keep",
-            server_port(s)),
+            "-p %d --generate %d --dim 24 --queries 50 --ef 10,200 -n 200 -q --json - --keep",
+            server_port(s), vectors),
         0);
     assert_true(last_number("recall") > 0.99);
     assert_true(last_number("linked_rate") > 0);
-    assert_true(last_number("total") > 3000 * 24);
+    assert_true(last_number("total") > vectors * 24);
     assert_true(last_number("process_rss") > 0);
-    reply_int(c, 3000, "VCARD vecstore-benchmark");
+    reply_int(c, vectors, "VCARD vecstore-benchmark");
     reply_int(c, 24, "VDIM vecstore-benchmark");
 
     /* What is there is not overwritten, unless asked. */
-    assert_int_equal(benchmark("-p %d --generate 3000 --dim 24", server_port(s)), 1);
+    assert_int_equal(benchmark("-p %d --generate %d --dim 24", server_port(s), vectors), 1);
     says("--flush");
-    assert_int_equal(benchmark("-p %d --generate 3000 --dim 24 --queries 50 --ef 200 -n 100 -q -c "
+    assert_int_equal(benchmark("-p %d --generate %d --dim 24 --queries 50 --ef 200 -n 100 -q -c "
                                "9 -P 1 --search-only",
-                               server_port(s)),
+                               server_port(s), vectors),
                      0);
     says("QPS at recall@10");
-    assert_int_equal(benchmark("-p %d --generate 3001 --dim 24 --search-only -q", server_port(s)),
+    assert_int_equal(benchmark("-p %d --generate %d --dim 24 --search-only -q", server_port(s), vectors + 1),
                      1);
-    says("3000 elements of 24 dimensions");
+    snprintf(there, sizeof there, "%d elements of 24 dimensions", vectors);
+    says(there);
 
     /* By VMADD, several partitions, another metric; the key is gone afterwards. */
     assert_int_equal(
         benchmark(
-            "-p %d --generate 2000 --dim 24 --queries 50 --ef 200 -n 100 -q --flush --vmadd 77 "
+            "-p %d --generate %d --dim 24 --queries 50 --ef 200 -n 100 -q --flush --vmadd 77 "
             "--partitions 3 --metric l2 --type f32 --json -",
-            server_port(s)),
+            server_port(s), vectors * 2 / 3),
         0);
     assert_true(last_number("recall") > 0.99);
     reply_int(c, 0, "EXISTS vecstore-benchmark");
@@ -154,10 +158,10 @@ static void test_in_process(void **state)
     for (int i = 0; i < 2; i++) {
         const char *at;
 
-        assert_int_equal(benchmark("--in-process --generate 3000 --dim 24 --queries 50 --ef 10,200 "
+        assert_int_equal(benchmark("--in-process --generate %d --dim 24 --queries 50 --ef 10,200 "
                                    "--ms 10 -q --json - "
                                    "--build-once --threads %d",
-                                   i ? 3 : 1),
+                                   vectors, i ? 3 : 1),
                          0);
         assert_true(last_number("recall") > 0.99);
         at = strstr(output, "\"graph_digest\":\"");
@@ -168,6 +172,41 @@ static void test_in_process(void **state)
     assert_string_not_equal(digest[0], "0000000000000000");
 }
 
+/* The probes measure what they should; how fast it was is no matter of a test. */
+static void test_probes(void **state)
+{
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s);
+
+    (void)state;
+    assert_int_equal(benchmark("-p %d --generate %d --dim 24 --queries 50 -q --probe-single "
+                               "--probe-ping --pings 200 --probe-mixed --ms 50 --repeat 2 "
+                               "--at-recall 0.9 --json -",
+                               server_port(s), 2 * vectors),
+                     0);
+    says("\"probes\":{\"ef\":");
+    assert_true(last_number("search_us") > 0);
+    assert_true(last_number("inside_us") > 0);
+    assert_true(last_number("ping_us") > 0);
+    assert_true(last_number("p999_us") > 0);
+    assert_true(last_number("build_rate") > 0);
+    assert_true(last_number("alone_qps") > 0);
+    assert_true(last_number("acknowledged") > 0);
+    reply_int(c, 0, "DBSIZE");
+    assert_int_equal(benchmark("-p %d --generate %d --dim 24 --queries 50 -q --probe-ping "
+                               "--pings 100 -c 2 -P 4",
+                               server_port(s), 2 * vectors),
+                     0);
+    says("PING beside 2 x 4 searches");
+    assert_int_equal(benchmark("-p %d --generate 300 -q --probe-ping --in-process", server_port(s)),
+                     2);
+    says("need a server");
+    assert_int_equal(benchmark("--at-recall 1.5"), 2);
+    says("between 0 and 1");
+    redisFree(c);
+    server_stop(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,7 +214,9 @@ int main(void)
         cmocka_unit_test(test_password_and_socket),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_in_process),
+        cmocka_unit_test(test_probes),
     };
 
+    vectors = run_quick() ? 1200 : vectors;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

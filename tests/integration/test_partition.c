@@ -109,7 +109,12 @@ static void test_create_errors(void **state)
     both_error(&b, CREATE "DIM 2 VNODES 1025", "ERR invalid VNODES: a number of 1 to 1024 is allowed");
     both_error(&b, CREATE "DIM 2 Q3",
                "ERR syntax error in VPARTITION CREATE command near 'Q3': DIM, METRIC, TYPE, M, EF, NOQUANT, Q8, F16, BF16, Q4, "
-               "BIN, ORIGINALS, STRICT, PARTITIONS, STRATEGY or VNODES is allowed");
+               "BIN, ORIGINALS, STRICT, TRANSIENT, PARTITIONS, STRATEGY, VNODES, MAP, REDUCE or SEED is allowed");
+    both_error(&b, CREATE "DIM 2 MAP NOTHING", "ERR invalid MAP: ORIGINALS, CODES or ALL is allowed");
+    both_error(&b, CREATE "DIM 2 SEED 0", "ERR invalid SEED: a number of 1 to 18446744073709551615 is allowed");
+    both_error(&b, CREATE "DIM 2 SEED 18446744073709551616", "ERR invalid SEED: a number of 1 to 18446744073709551615 is allowed");
+    both_error(&b, CREATE "DIM 2 SEED -1", "ERR invalid SEED: a number of 1 to 18446744073709551615 is allowed");
+    both_error(&b, CREATE "DIM 2 SEED", "ERR invalid SEED: a number of 1 to 18446744073709551615 is allowed");
     both_error(&b, CREATE "DIM", "ERR wrong number of arguments for 'vpartition|create' command");
     both_same(&b, "DBSIZE", ":0\r\n");
     both_error(&b, "VPARTITION WHAT k", "ERR unknown subcommand 'WHAT'. Try VPARTITION HELP.");
@@ -121,11 +126,12 @@ static void test_list(void **state)
     (void)state;
     struct both b = both_start(NULL);
     both_two(&b, "VPARTITION CREATE k DIM 2 PARTITIONS 3", "+OK\r\n");
-    both_same(&b, "VPARTITION LIST k",
-              "*2\r\n$1\r\n0\r\n*3\r\n*2\r\n$1\r\n0\r\n:0\r\n*2\r\n$1\r\n1\r\n:0\r\n*2\r\n$1\r\n2\r\n:0\r\n");
-    both_same(&b, "VPARTITION LIST k COUNT 2", "*2\r\n$1\r\n2\r\n*2\r\n*2\r\n$1\r\n0\r\n:0\r\n*2\r\n$1\r\n1\r\n:0\r\n");
-    both_same(&b, "VPARTITION LIST k COUNT 2 CURSOR 2", "*2\r\n$1\r\n0\r\n*1\r\n*2\r\n$1\r\n2\r\n:0\r\n");
+    #define ROW(name) "*4\r\n$1\r\n" name "\r\n:0\r\n$4\r\nopen\r\n:0\r\n"
+    both_same(&b, "VPARTITION LIST k", "*2\r\n$1\r\n0\r\n*3\r\n" ROW("0") ROW("1") ROW("2"));
+    both_same(&b, "VPARTITION LIST k COUNT 2", "*2\r\n$1\r\n2\r\n*2\r\n" ROW("0") ROW("1"));
+    both_same(&b, "VPARTITION LIST k COUNT 2 CURSOR 2", "*2\r\n$1\r\n0\r\n*1\r\n" ROW("2"));
     both_same(&b, "VPARTITION LIST k CURSOR 9", "*2\r\n$1\r\n0\r\n*0\r\n");
+#undef ROW
     both_error(&b, "VPARTITION LIST nokey", "ERR key does not exist");
     both_error(&b, "VPARTITION LIST k CURSOR x", "ERR invalid cursor");
     both_error(&b, "VPARTITION LIST k COUNT 0", "ERR invalid COUNT: a number of 1 to 1000 is allowed");
@@ -169,7 +175,7 @@ static void test_info(void **state)
     }
     assert_int_equal(elements, 100);
     redisFree(c);
-    raw_talk(b.three, "VPARTITION INFO k 0\r\n", "%20\r\n$4\r\nname\r\n$1\r\n0\r\n$8\r\nelements\r\n");
+    raw_talk(b.three, "VPARTITION INFO k 0\r\n", "%30\r\n$4\r\nname\r\n$1\r\n0\r\n$5\r\nstate\r\n$4\r\nopen\r\n");
     char line[64];
     do
         raw_line(b.three, line, sizeof line);
@@ -179,6 +185,62 @@ static void test_info(void **state)
     both_error(&b, "VPARTITION INFO k x", "ERR no such partition 'x'");
     both_error(&b, "VPARTITION INFO k 0 WHAT",
                "ERR syntax error in VPARTITION INFO command near 'WHAT': a key, then the name of a partition, is allowed");
+    both_stop(&b);
+}
+
+/* The same seed and the same commands make the same index. */
+static void test_seed(void **state)
+{
+    (void)state;
+    struct both b = both_start(NULL);
+    redisContext *c = server_connect(b.server);
+    char digest[2][17];
+    for (int k = 0; k < 2; k++) {
+        reply_status(c, "OK", "VPARTITION CREATE k%d DIM 2 PARTITIONS 3 MAP CODES SEED 18446744073709551615", k);
+        for (int i = 0; i < 50; i++)
+            reply_int(c, 1, "VADD k%d VALUES 2 1 %d e%d", k, i, i);
+        redisReply *r = reply_any(c, "VPARTITION INFO k%d", k);
+        assert_string_equal(field(r, "seed")->str, "18446744073709551615");
+        assert_string_equal(field(r, "map")->str, "codes");
+        freeReplyObject(r);
+        r = reply_any(c, "VPARTITION INFO k%d 2", k);
+        assert_string_equal(field(r, "state")->str, "open");
+        assert_string_equal(field(r, "reason")->str, "");
+        assert_int_equal(field(r, "saved")->integer, 0);
+        assert_int_equal(field(r, "mapped_bytes")->integer, 0);
+        assert_int_equal(field(r, "resident_bytes")->integer, 0);
+        snprintf(digest[k], sizeof digest[k], "%s", field(r, "records_digest")->str);
+        freeReplyObject(r);
+    }
+    assert_string_equal(digest[0], digest[1]);
+    /* TRANSIENT: the key goes with its last element. */
+    reply_status(c, "OK", "VPARTITION CREATE t DIM 2 TRANSIENT");
+    reply_int(c, 1, "VADD t VALUES 2 1 2 e");
+    reply_int(c, 1, "VREM t e");
+    reply_int(c, 0, "EXISTS t");
+    redisFree(c);
+    both_stop(&b);
+}
+
+static void test_pin(void **state)
+{
+    (void)state;
+    struct both b = both_start(NULL);
+    redisContext *c = server_connect(b.server);
+    reply_status(c, "OK", "VPARTITION CREATE k DIM 2 PARTITIONS 2");
+    static const char *const steps[] = { "PIN", "PIN", "UNPIN", "UNPIN" };
+    for (int i = 0; i < 4; i++) {
+        reply_status(c, "OK", "VPARTITION %s k 1", steps[i]);
+        for (int p = 0; p < 2; p++) {
+            redisReply *r = reply_any(c, "VPARTITION INFO k %d", p);
+            assert_int_equal(field(r, "pinned")->integer, p == 1 && i < 2);
+            freeReplyObject(r);
+        }
+    }
+    redisFree(c);
+    both_error(&b, "VPARTITION PIN nokey 0", "ERR key does not exist");
+    both_error(&b, "VPARTITION PIN k 5", "ERR no such partition '5'");
+    both_error(&b, "VPARTITION UNPIN k", "ERR wrong number of arguments for 'vpartition|unpin' command");
     both_stop(&b);
 }
 
@@ -276,7 +338,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create), cmocka_unit_test(test_create_types), cmocka_unit_test(test_create_errors),
         cmocka_unit_test(test_list),
-        cmocka_unit_test(test_info), cmocka_unit_test(test_placement), cmocka_unit_test(test_balance_of_nothing),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_pin), cmocka_unit_test(test_placement), cmocka_unit_test(test_balance_of_nothing),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,9 +93,19 @@ static void test_errors(void **state)
         EACH("VALUES 2 1 2 a PARTITION", "ERR PARTITION needs the name of a partition");
         EACH("VALUES 2 1 2 a PARTITION x", "ERR no such partition 'x': this element belongs to partition '0'");
         EACH("VALUES 2 1 2 a TEXT f t", "ERR the option TEXT is not offered by this server");
-        EACH("VALUES 2 1 2 a EX 10", "ERR the option EX is not offered by this server");
-        EACH("VALUES 2 1 2 a KEEPTTL", "ERR the option KEEPTTL is not offered by this server");
-        EACH("REDUCE 1 VALUES 2 1 2 a", "ERR the option REDUCE is not offered by this server");
+        EACH("VALUES 2 1 2 a EX", "ERR EX needs a time");
+        EACH("VALUES 2 1 2 a EX x", "ERR value is not an integer or out of range");
+        EACH("VALUES 2 1 2 a EX 0", "ERR invalid expire time in 'vadd' command");
+        EACH("VALUES 2 1 2 a PX -1", "ERR invalid expire time in 'vadd' command");
+        EACH("VALUES 2 1 2 a EX 9223372036854775", "ERR invalid expire time in 'vadd' command");
+        EACH("VALUES 2 1 2 a EXAT 9223372036854776", "ERR invalid expire time in 'vadd' command");
+        EACH("VALUES 2 1 2 a PX 9223372036854775807", "ERR invalid expire time in 'vadd' command");
+        EACH("VALUES 2 1 2 a PXAT 9223372036854775808", "ERR value is not an integer or out of range");
+        EACH("VALUES 2 1 2 a EX 1 KEEPTTL", "ERR EX, PX, EXAT, PXAT and KEEPTTL exclude each other");
+        EACH("VALUES 2 1 2 a KEEPTTL PXAT 4102444800000", "ERR EX, PX, EXAT, PXAT and KEEPTTL exclude each other");
+        EACH("REDUCE 0 VALUES 2 1 2 a", "ERR invalid vector specification");
+        EACH("REDUCE x VALUES 2 1 2 a", "ERR invalid vector specification");
+        EACH("REDUCE 3 VALUES 2 1 2 a", "ERR invalid vector specification");
         EACH("VALUES 2 1 2", "ERR wrong number of arguments for 'vadd' command");
     }
     both_error(&b, "VADD k VALUES 1 1", "ERR wrong number of arguments for 'vadd' command");
@@ -260,7 +270,7 @@ static void test_vmadd_errors(void **state)
     both_error(&b, "VMADD k FP32 2 a " X " b " Y " WITHATTRS 1", "ERR WITHATTRS needs one argument for each of the 2 entries");
     both_error(&b, "VMADD k FP32 1 a " X " WHAT",
                "ERR syntax error in VMADD command near 'WHAT': WITHATTRS, PARTITION, ATOMIC, NOQUANT, Q8, F16, BF16, Q4, BIN, ORIGINALS, EF, M, NX, "
-               "XX or ACK is allowed");
+               "XX, EX, PX, EXAT, PXAT, KEEPTTL or ACK is allowed");
     both_error(&b, "VMADD k FP32 1 a " X " NOQUANT", "ERR asked quantization mismatch with existing vector set");
     both_error(&b, "VMADD k FP32 1 a " X " M 1", "ERR invalid M");
     both_same(&b, "VMADD k FP32 1 a " X " PARTITION x",

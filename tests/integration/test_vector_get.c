@@ -98,6 +98,8 @@ static void test_vemb(void **state)
     both_error(&b, "VEMB k a WHAT", "ERR invalid option");
     both_error(&b, "VEMB k a RAW WHAT", "ERR invalid option");
     both_error(&b, "VEMB k", "ERR wrong number of arguments for 'vemb' command");
+    both_two(&b, "VADD bits VALUES 3 0.1 -7 0 a BIN", ":1\r\n");
+    both_talk(&b, "VEMB bits a", "*3\r\n$1\r\n1\r\n$2\r\n-1\r\n$2\r\n-1\r\n", "*3\r\n,1\r\n,-1\r\n,-1\r\n");
     both_two(&b, "VADD zero VALUES 2 0 0 a", ":1\r\n");
     both_talk(&b, "VEMB zero a", "*2\r\n$1\r\n0\r\n$1\r\n0\r\n", "*2\r\n,0\r\n,0\r\n");
     both_stop(&b);

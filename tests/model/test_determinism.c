@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "lib/run.h"
 #include "store/store_int.h"
 
 #define DIM 8
@@ -259,7 +260,7 @@ static void test_again(void **state)
 static void test_workers(void **state)
 {
     (void)state;
-    for (unsigned threads = 1; threads <= 4; threads *= 2) {
+    for (unsigned threads = 1; threads <= 4; threads *= quick ? 4 : 2) {
         struct outcome o;
         run_stream(threads, false, false, 1, &o);
         assert_same(&o);
@@ -269,7 +270,7 @@ static void test_workers(void **state)
 static void test_disturbed(void **state)
 {
     (void)state;
-    for (unsigned threads = 0; threads <= 4; threads = threads ? threads * 2 : 1) {
+    for (unsigned threads = RUN_RACES ? 4 : 0; threads <= 4; threads = threads ? threads * 2 : quick ? 3 : 1) {
         struct outcome o;
         run_stream(threads, true, false, seed + threads, &o);
         assert_same(&o);
@@ -294,15 +295,16 @@ static int setup(void **state)
 
 int main(void)
 {
-    const char *text = getenv("VECSTORE_TEST_SEED");
-    quick = getenv("VECSTORE_TEST_QUICK") != NULL;
-    seed = text ? strtoull(text, NULL, 10) : clock_wall_us();
-    print_message("seed %llu\n", (unsigned long long)seed);
+    quick = run_quick();
+    seed = run_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_workers),
         cmocka_unit_test(test_disturbed),
         cmocka_unit_test(test_order_matters),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    const struct CMUnitTest threaded[] = {
+        cmocka_unit_test(test_disturbed),
+    };
+    return RUN_RACES ? cmocka_run_group_tests(threaded, setup, NULL) : cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -19,8 +19,8 @@
 #include <cmocka.h>
 #include <pthread.h>
 
-#include "base/clock.h"
 #include "base/rng.h"
+#include "lib/run.h"
 #include "lib/wait.h"
 #include "store/store_int.h"
 #include "vec/codec.h"
@@ -523,10 +523,8 @@ static void test_flat(void **state)
 
 int main(void)
 {
-    const char *text = getenv("VECSTORE_TEST_SEED");
-    quick = getenv("VECSTORE_TEST_QUICK") != NULL;
-    seed = text ? strtoull(text, NULL, 10) : clock_wall_us();
-    print_message("seed %llu\n", (unsigned long long)seed);
+    quick = run_quick();
+    seed = run_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_workers), cmocka_unit_test(test_one_worker), cmocka_unit_test(test_two_workers),
         cmocka_unit_test(test_four_workers), cmocka_unit_test(test_partitions), cmocka_unit_test(test_short_codes),

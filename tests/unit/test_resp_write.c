@@ -42,7 +42,7 @@ static void everything(struct resp_writer *w)
 static void expect_written(int version, const char *want, size_t len)
 {
     struct buf out = { 0 };
-    struct resp_writer w = { &out, version };
+    struct resp_writer w = { .out = &out, .version = version };
     everything(&w);
     if (out.len != len || memcmp(out.data, want, len) != 0)
         fail_msg("wrote %.*s", (int)out.len, out.data);

@@ -52,7 +52,7 @@ static const struct cmd_spec *resolve(struct cmd_table *t, const char *expected,
 {
     struct resp_arg argv[8];
     struct buf out = {0};
-    struct resp_writer w = {&out, 2};
+    struct resp_writer w = {.out = &out, .version = 2};
     va_list ap;
     va_start(ap, argc);
     for (size_t i = 0; i < argc; i++)
@@ -78,6 +78,9 @@ static void test_table(void **state)
     assert_null(cmd_find(t, "ping", 4));
     cmd_register(t, server_connection_specs);
     cmd_register(t, server_admin_specs);
+    cmd_register(t, server_persist_specs);
+    cmd_register(t, server_pubsub_specs);
+    cmd_register(t, server_multi_specs);
     assert_string_equal(resolve(t, NULL, 1, "PiNg")->name, "ping");
     assert_string_equal(resolve(t, NULL, 3, "client", "KILL", "x")->name, "kill");
     assert_string_equal(resolve(t, NULL, 1, "command")->name, "command");

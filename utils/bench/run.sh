@@ -10,7 +10,7 @@
 #   BENCH_TURNS=n       turns of the comparison (3)
 #   BENCH_NET_TURNS=n   turns through the server (as many)
 #   BENCH_SETS="a b"    of: mnist-784 gen-512 gen-128 gen-1536 (the first three; mnist-784 needs VECSTORE_DATASETS)
-#   BENCH_PARTS="a b"   of: compare scaling network (all); when given, not a full run
+#   BENCH_PARTS="a b"   of: compare kernels scaling network probes (all); when given, not a full run
 #   VECSTORE_DATASETS   the folder with mnist-784.base.bvecs.zst, .query.bvecs and .groundtruth.ivecs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,7 +19,7 @@ BUILD=${BUILD:-build}
 QUICK=${BENCH_QUICK:-}
 TURNS=${BENCH_TURNS:-$([ -n "$QUICK" ] && echo 1 || echo 3)}
 NET_TURNS=${BENCH_NET_TURNS:-$TURNS}
-PARTS=${BENCH_PARTS:-compare scaling network}
+PARTS=${BENCH_PARTS:-compare kernels scaling network probes}
 DATASETS=${VECSTORE_DATASETS:-}
 THREADS=$(nproc)
 EF=10,15,20,30,40,60,80,120,160,240,320
@@ -124,6 +124,23 @@ compare() {
     done
 }
 
+# ---- one set of kernels against another ----
+
+# The set chosen by itself and the one for AVX2, in turns; left out where the first is that one, or another processor's.
+kernels() {
+    local name turn set
+    grep -q avx512_vnni /proc/cpuinfo || { say "kernels: no AVX-512 here, nothing to compare"; return 0; }
+    for name in $SETS; do
+        prepare "$name"
+        for turn in $(seq "$TURNS"); do
+            say "kernels, turn $turn of $TURNS: $name"
+            for set in avx512vnni avx2; do
+                VECSTORE_KERNELS=$set in_process "$name" "$name.kernels-$set.$turn" --build-once
+            done
+        done
+    done
+}
+
 # ---- how cost grows with size ----
 
 scaling() {
@@ -142,7 +159,7 @@ start_server() {
     local try
     for try in 1 2 3 4 5; do
         port=$((20000 + (RANDOM % 20000)))
-        "$server" --port "$port" --bind 127.0.0.1 --loglevel warning --dir "$out" "$@" > "$out/server.log" 2>&1 &
+        "$server" --port "$port" --bind 127.0.0.1 --loglevel warning --dir "$out" --save "" --appendonly no "$@" > "$out/server.log" 2>&1 &
         server_pid=$!
         for _ in $(seq 100); do
             kill -0 "$server_pid" 2>/dev/null || break
@@ -186,9 +203,27 @@ network() {
     done
 }
 
+# ---- what the server feels like, beside what it could be at best ----
+
+probes() {
+    local name turn pings=10000
+    [ -z "$QUICK" ] || pings=2000
+    for name in $SETS; do
+        prepare "$name"
+        for turn in $(seq "$NET_TURNS"); do
+            say "probes, turn $turn of $NET_TURNS: $name"
+            start_server
+            # shellcheck disable=SC2046
+            over_network "$name.probes.$turn" $(files "$name") -c 4 -P 16 --probe-single --probe-ping --pings $pings --probe-mixed \
+                --ms $((MS * 2))
+            stop_server
+        done
+    done
+}
+
 for part in $PARTS; do
     case $part in
-        compare | scaling | network) $part ;;
+        compare | kernels | scaling | network | probes) $part ;;
         *) say "unknown part $part"; exit 2 ;;
     esac
 done

@@ -205,6 +205,49 @@ def network_rows(name, engines, threads, results):
     ]
 
 
+def kernel_rows(name, engines, threads, results):
+    """AVX2 against AVX-512: QPS of one thread, and building."""
+    wide, narrow = engines["kernels-avx512vnni"], engines["kernels-avx2"]
+    rates = {"building": [[build_rate(r, threads) for r in turns] for turns in (wide, narrow)]}
+    for target in TARGETS:
+        rates[f"qps_{target}"] = [[at_recall(sweep(r), target) for r in turns] for turns in (wide, narrow)]
+    row = [name]
+    for field, (of_wide, of_narrow) in rates.items():
+        results[field] = {"avx512": median(of_wide), "avx2": median(of_narrow), "ratio": ratio(of_narrow, of_wide)}
+        row.append(f"{number(median(of_wide))} / {number(median(of_narrow))}: {times(results[field]['ratio'])}")
+    return row
+
+
+def probe_rows(name, turns, results):
+    """One connection; PING under load; searches beside a writer."""
+    results["ef"] = turns[0]["probes"]["ef"]
+    single = [t["probes"]["single"][0] for t in turns]
+    ping = [t["probes"]["ping"][0] for t in turns]
+    mixed = [t["probes"]["mixed"][0] for t in turns]
+    over = median(s["search_us"] - s["inside_us"] - s["ping_us"] for s in single)
+    for field in ("search_us", "inside_us", "ping_us"):
+        results[field] = median(s[field] for s in single)
+    results["over_us"] = over
+    for who in ("server", "echo"):
+        for field in ("p50_us", "p99_us", "p999_us"):
+            results[f"{who}_{field}"] = median(p[who][field] for p in ping)
+    results["p99_to_echo"] = median(p["server"]["p99_us"] / p["echo"]["p99_us"] for p in ping)
+    for phase in ("half", "full"):
+        results[f"{phase}_qps"] = median(m[phase]["qps"] / m[phase]["alone_qps"] for m in mixed)
+        results[f"{phase}_p99"] = median(m[phase]["p99_us"] / m[phase]["alone_p99_us"] for m in mixed)
+        results[f"{phase}_linked"] = median(m[phase]["linked"] / m["build_rate"] for m in mixed)
+    got = results.get
+    pings = "; ".join(
+        " / ".join(number(got(f"{who}_{field}")) for field in ("p50_us", "p99_us", "p999_us")) for who in ("server", "echo"))
+    return [
+        name,
+        f"{got('search_us'):.0f} = {got('inside_us'):.0f} + {got('ping_us'):.0f} + {times(over)}",
+        f"{pings}: {times(got('p99_to_echo'))}",
+        f"{times(got('half_qps'))}, p99 {times(got('half_p99'))}, linking {got('half_linked'):.2f}",
+        f"{times(got('full_qps'))}, linking {times(got('full_linked'))}",
+    ]
+
+
 def scaling_rows(sizes, threads, results):
     rows = []
     for name, run in sorted(sizes.items(), key=lambda item: item[1]["rows"]):
@@ -244,7 +287,8 @@ def main():
         threads = len(os.sched_getaffinity(0))
     except AttributeError:
         pass
-    results = {"machine": machine(), "threads": threads, "compare": {}, "network": {}, "scaling": {}}
+    results = {"machine": machine(), "threads": threads, "compare": {}, "network": {}, "probes": {}, "kernels": {},
+               "scaling": {}}
     lines = [f"Measured by `make bench` on {machine()}, {threads} processors; medians, ratios within a turn.", ""]
     compared = [row for name in sets if "hnswlib" in runs[name] and "vecstore" in runs[name]
                 for row in compare_set(name, runs[name], threads, results["compare"].setdefault(name, {}))]
@@ -259,6 +303,19 @@ def main():
         lines += table(["data", "burst, VADD/s acknowledged", "sustained, VADD/s", "longest loop turn, us (burst/sustained)",
                         "QPS at 0.95, 4 connections, pipeline 16", "64 connections, pipeline 1", "1 connection, p50 us",
                         "PING p50 us"], served) + [""]
+    probed = [probe_rows(name, runs[name]["probes"], results["probes"].setdefault(name, {})) for name in sets if "probes" in runs[name]]
+    if probed:
+        lines += ["What a client of the server sees, at recall 0.95, beside what it is compared with (in brackets: what it shall reach). "
+                  "Both writers beside 4 connections with pipeline 16; shares are of the rates alone.", ""]
+        lines += table(["data", "1 connection, p50 us = in process + PING + rest (40 at most)",
+                        "PING under load, p50 / p99 / p99.9 us; an idle echo process; p99 to p99 (150 us at p50, 2)",
+                        "searches beside a writer at half the rate of building (0.45, p99 below 4)",
+                        "neither held (0.25, linking 0.25)"], probed) + [""]
+    kernels = [kernel_rows(name, runs[name], threads, results["kernels"].setdefault(name, {})) for name in sets
+               if "kernels-avx2" in runs[name]]
+    if kernels:
+        lines += ["Kernels for AVX-512 / for AVX2 on the same processor: the ratio shall be 0.6. In process, searches on one thread.", ""]
+        lines += table(["data", f"building, vectors/s, {threads} threads", "QPS at 0.95", "QPS at 0.99"], kernels) + [""]
     memory = memory_rows(runs)
     if memory:
         lines += ["Memory, bytes a vector (12-byte ids, no attributes).", ""]

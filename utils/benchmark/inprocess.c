@@ -360,3 +360,51 @@ bool inprocess_run(struct report *r)
     vs_close(e.store);
     return good;
 }
+
+/* ---- beside something else ---- */
+
+struct inprocess {
+    const struct options *o;
+    const struct dataset *d;
+    struct engine e;
+};
+
+struct inprocess *inprocess_open(const struct options *o, const struct dataset *d)
+{
+    struct inprocess *p = mem_zalloc(sizeof *p);
+    struct load_result ignored = {0};
+
+    p->o = o;
+    p->d = d;
+    if (!engine_open(o, d, o->threads, &p->e))
+        goto fail;
+    if (!fill(o, d, &p->e, &ignored)) {
+        vs_close(p->e.store);
+        goto fail;
+    }
+    return p;
+fail:
+    mem_free(p);
+    return NULL;
+}
+
+void inprocess_close(struct inprocess *p)
+{
+    if (!p)
+        return;
+    vs_close(p->e.store);
+    mem_free(p);
+}
+
+bool inprocess_search(struct inprocess *p, unsigned ef, unsigned rounds, struct search_result *out)
+{
+    struct search_run run = {.o = p->o, .d = p->d, .e = &p->e, .ef = ef};
+    bool good = true;
+
+    *out = (struct search_result){.ef = ef, .threads = 1};
+    for (unsigned i = 0; good && i < rounds; i++) {
+        atomic_store(&run.next, 0);
+        good = run_searchers(&run, 1, out);
+    }
+    return good;
+}

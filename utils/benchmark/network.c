@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "benchmark/network_in.h"
+#include "benchmark/probe.h"
 #include "benchmark/traffic.h"
 
 #define PINGS 501
@@ -187,7 +188,7 @@ static bool measure_ping(struct bench *b)
 static const char *const metric_words[] = {
     [VEC_COSINE] = "COSINE", [VEC_L2] = "L2", [VEC_IP] = "IP"};
 
-static bool create(struct bench *b)
+bool network_create(struct bench *b)
 {
     long long there = ask_number(b, "EXISTS");
 
@@ -204,6 +205,11 @@ static bool create(struct bench *b)
                     b->o->key, (unsigned)b->d->base.cols, metric_words[b->o->metric],
                     b->o->flat ? "FLAT" : "HNSW", b->o->m, b->o->ef_construction,
                     b->o->type == VEC_F32 ? "NOQUANT" : vec_type_name(b->o->type), b->o->partitions));
+}
+
+bool network_delete(struct bench *b)
+{
+    return ask_done(network_ask(b, "DEL %s", b->o->key));
 }
 
 static bool check_index(struct bench *b)
@@ -236,7 +242,7 @@ bool network_run(struct report *r)
         if (!check_index(&b))
             goto out;
     } else {
-        if (!create(&b))
+        if (!network_create(&b))
             goto out;
         created = true;
         if (!read_info(&b))
@@ -248,10 +254,14 @@ bool network_run(struct report *r)
     }
     if (!read_index_memory(&b) || !read_digest(&b))
         goto out;
-    good = (b.o->load_only || network_search(&b)) && read_info(&b) && measure_ping(&b);
+    if (b.o->probe_single || b.o->probe_ping || b.o->probe_mixed)
+        good = probe_run(&b);
+    else
+        good = b.o->load_only || network_search(&b);
+    good = good && read_info(&b) && measure_ping(&b);
 out:
     if (created && !b.o->keep && !b.control->err)
-        good = ask_done(network_ask(&b, "DEL %s", b.o->key)) && good;
+        good = network_delete(&b) && good;
     if (b.traffic)
         traffic_close(b.traffic);
     redisFree(b.control);

@@ -21,23 +21,24 @@
 
 struct load_job {
     const struct dataset *d;
-    size_t batch; /* vectors a request; 0: VADD */
+    size_t first, rows; /* of the base */
+    size_t batch;       /* vectors a request; 0: VADD */
     struct buf prefix, last_prefix;
-    char *texts; /* of each row, text_len bytes */
+    char *texts; /* of each of these rows, text_len bytes */
     size_t text_len;
 };
 
 /* VADD: after the blob. VMADD: before each blob, closing what stands before it. */
 static bool lay_out_texts(struct load_job *job)
 {
-    size_t n = job->d->base.rows, blob = job->d->base.cols * sizeof(float);
+    size_t n = job->rows, blob = job->d->base.cols * sizeof(float);
     char one[96], id[ID_BYTES + 1];
 
     job->text_len = 0;
     for (size_t row = 0; row < n; row++) {
         int len;
 
-        id_format((uint32_t)row, id);
+        id_format((uint32_t)(job->first + row), id);
         if (job->batch)
             len = snprintf(one, sizeof one, "\r\n$%d\r\n%s\r\n$%zu\r\n", ID_BYTES, id, blob);
         else
@@ -71,10 +72,9 @@ static bool load_prepare(struct bench *b, struct load_job *job)
     size_t blob = b->d->base.cols * sizeof(float);
 
     job->d = b->d;
-    job->batch = b->o->vmadd;
     if (job->batch) {
         vmadd_prefix(&job->prefix, b->o->key, job->batch);
-        vmadd_prefix(&job->last_prefix, b->o->key, b->d->base.rows % job->batch);
+        vmadd_prefix(&job->last_prefix, b->o->key, job->rows % job->batch);
     } else {
         buf_puts(&job->prefix, "*5\r\n");
         network_put_argument(&job->prefix, "VADD");
@@ -101,12 +101,12 @@ static size_t build_load(void *arg, size_t request, struct iovec *out)
 
     if (!job->batch) {
         out[0] = network_piece(job->prefix.data, job->prefix.len);
-        out[1] = network_piece(base->data + request * base->cols, blob);
+        out[1] = network_piece(base->data + (job->first + request) * base->cols, blob);
         out[2] = network_piece(job->texts + request * job->text_len, job->text_len);
         return 3;
     }
-    if (base->rows - first < count)
-        count = base->rows - first;
+    if (job->rows - first < count)
+        count = job->rows - first;
     out[n++] = count == job->batch ? network_piece(job->prefix.data, job->prefix.len)
                                    : network_piece(job->last_prefix.data, job->last_prefix.len);
     for (size_t i = 0; i < count; i++) {
@@ -129,8 +129,7 @@ static bool reply_load(void *arg, size_t request, const char *reply, size_t len)
                             (int)(text_len < 300 ? text_len : 300), text);
 }
 
-/* Waits until all whole batches are linked. *end_ns: when that was. */
-static bool wait_linked(struct bench *b, uint64_t *end_ns)
+bool network_wait_linked(struct bench *b, uint64_t *end_ns)
 {
     uint64_t changed_ns = clock_mono_ns(), last = UINT64_MAX,
              rest = (BATCH - 1) * (uint64_t)b->o->partitions;
@@ -166,7 +165,7 @@ static bool wait_linked(struct bench *b, uint64_t *end_ns)
 
 bool network_load(struct bench *b)
 {
-    struct load_job pieces = {0};
+    struct load_job pieces = {.rows = b->d->base.rows, .batch = b->o->vmadd};
     size_t per = b->o->vmadd ? b->o->vmadd : 1, requests = (b->d->base.rows + per - 1) / per;
     struct traffic_job job = {.requests = requests,
                               .max_pieces = b->o->vmadd ? 2 * b->o->vmadd + 2 : 3,
@@ -183,8 +182,8 @@ bool network_load(struct bench *b)
     if (good && !job.latency_ns)
         good = network_complain("no memory for %zu latencies", requests);
     begin = clock_mono_ns();
-    good = good && traffic_run(b->traffic, &job, &l->acknowledged_s) &&
-           (b->o->flat || wait_linked(b, &end));
+    good = good && traffic_run(b->traffic, &job, &l->acknowledged_s, NULL) &&
+           (b->o->flat || network_wait_linked(b, &end));
     if (good) {
         l->linked_s = b->o->flat ? l->acknowledged_s : (double)(end - begin) * 1e-9;
         if (l->linked_s < l->acknowledged_s)
@@ -197,6 +196,24 @@ bool network_load(struct bench *b)
         l->max_us = latencies.max_us;
     }
     mem_free(job.latency_ns);
+    load_release(&pieces);
+    return good;
+}
+
+bool network_write_run(struct bench *b, const struct write_load *load, size_t *written,
+                       double *seconds)
+{
+    struct load_job pieces = {.first = load->first, .rows = load->count};
+    struct traffic_job job = {.requests = load->count,
+                              .max_pieces = 3,
+                              .build = build_load,
+                              .reply = reply_load,
+                              .arg = &pieces,
+                              .label = "writing",
+                              .end_ns = load->end_ns,
+                              .rate = load->rate};
+    bool good = load_prepare(b, &pieces) && traffic_run(load->traffic, &job, seconds, written);
+
     load_release(&pieces);
     return good;
 }

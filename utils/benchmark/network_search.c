@@ -48,7 +48,7 @@ static bool reply_search(void *arg, size_t request, const char *reply, size_t le
     return true;
 }
 
-static void search_text(struct bench *b, unsigned ef, struct search_job *job)
+static void search_text(const struct bench *b, unsigned ef, struct search_job *job)
 {
     char number[24];
 
@@ -66,32 +66,33 @@ static void search_text(struct bench *b, unsigned ef, struct search_job *job)
     network_put_argument(&job->suffix, number);
 }
 
-static bool search_once(struct bench *b, unsigned ef, struct search_result *out)
+bool network_search_run(const struct bench *b, const struct search_load *load,
+                        struct search_result *out)
 {
     struct search_job pieces = {.b = b};
-    size_t requests = b->o->requests, k = b->o->k < b->d->truth.cols ? b->o->k : b->d->truth.cols;
-    struct traffic_job job = {.max_pieces = 3,
+    size_t done = 0, k = b->o->k < b->d->truth.cols ? b->o->k : b->d->truth.cols;
+    struct traffic_job job = {.requests = load->requests,
+                              .max_pieces = 3,
                               .build = build_search,
                               .reply = reply_search,
                               .arg = &pieces,
-                              .label = "searching"};
+                              .label = "searching",
+                              .end_ns = load->end_ns,
+                              .stop = load->stop};
     double seconds = 0;
     bool good;
 
-    if (!requests)
-        requests = b->d->query.rows > SEARCHES_MIN ? b->d->query.rows : SEARCHES_MIN;
-    job.requests = requests;
-    job.latency_ns = mem_try_alloc(requests * sizeof *job.latency_ns);
+    job.latency_ns = mem_try_alloc(load->requests * sizeof *job.latency_ns);
     if (!job.latency_ns)
-        return network_complain("no memory for %zu latencies", requests);
-    search_text(b, ef, &pieces);
-    good = traffic_run(b->traffic, &job, &seconds);
+        return network_complain("no memory for %zu latencies", load->requests);
+    search_text(b, load->ef, &pieces);
+    good = traffic_run(load->traffic, &job, &seconds, &done);
     if (good) {
-        *out =
-            (struct search_result){.ef = ef,
-                                   .qps = (double)requests / seconds,
-                                   .recall = (double)pieces.hits / ((double)requests * (double)k)};
-        report_percentiles(job.latency_ns, requests, out);
+        *out = (struct search_result){.ef = load->ef, .qps = (double)done / seconds};
+        if (done > 0)
+            out->recall = (double)pieces.hits / ((double)done * (double)k);
+        if (done > load->warm)
+            report_percentiles(job.latency_ns + load->warm, done - load->warm, out);
     }
     buf_release(&pieces.prefix);
     buf_release(&pieces.suffix);
@@ -101,13 +102,18 @@ static bool search_once(struct bench *b, unsigned ef, struct search_result *out)
 
 bool network_search(struct bench *b)
 {
+    struct search_load load = {.traffic = b->traffic, .requests = b->o->requests};
     size_t n = b->o->nef;
     struct search_result *runs = mem_alloc(b->o->repeat * n * sizeof *runs);
     bool good = true;
 
+    if (!load.requests)
+        load.requests = b->d->query.rows > SEARCHES_MIN ? b->d->query.rows : SEARCHES_MIN;
     for (unsigned r = 0; good && r < b->o->repeat; r++)
-        for (size_t i = 0; good && i < n; i++)
-            good = search_once(b, b->o->ef[i], &runs[r * n + i]);
+        for (size_t i = 0; good && i < n; i++) {
+            load.ef = b->o->ef[i];
+            good = network_search_run(b, &load, &runs[r * n + i]);
+        }
     if (good)
         report_add_medians(b->r, runs, b->o->repeat, n);
     mem_free(runs);

@@ -16,6 +16,7 @@ enum kind {
     KIND_U64,
     KIND_FLAG,
     KIND_METRIC,
+    KIND_SHARE,
     KIND_EF,
     KIND_TYPE,
     KIND_HELP,
@@ -92,7 +93,18 @@ static const struct option_row table[] = {
     {"-n", "N", KIND_SIZE, AT(requests), 1, 1000000000,
      "searches at each EF (each query once, 10000 at least)"},
     {"--repeat", "N", KIND_UNSIGNED, AT(repeat), 1, 1000,
-     "measure each EF N times, interleaved; medians are shown (1)"},
+     "measure each EF, or run each probe, N times, interleaved; medians are shown (1)"},
+
+    {"Probes of a server, instead of the searches; at the least EF that has the recall", NULL,
+     KIND_TITLE, 0, 0, 0, NULL},
+    {"--probe-single", NULL, KIND_FLAG, AT(probe_single), 0, 0,
+     "one connection, no pipeline: p50 beside the same search in process and PING"},
+    {"--probe-ping", NULL, KIND_FLAG, AT(probe_ping), 0, 0,
+     "PING while -c times -P searches run, beside an idle echo process"},
+    {"--probe-mixed", NULL, KIND_FLAG, AT(probe_mixed), 0, 0,
+     "searches beside a writer: at half the building rate, and as fast as it can"},
+    {"--at-recall", "R", KIND_SHARE, AT(at_recall), 0, 0, "the recall (0.95)"},
+    {"--pings", "N", KIND_SIZE, AT(pings), 100, 10000000, "PINGs of --probe-ping (10000)"},
 
     {"This program", NULL, KIND_TITLE, 0, 0, 0, NULL},
     {"--in-process", NULL, KIND_FLAG, AT(in_process), 0, 0,
@@ -104,7 +116,7 @@ static const struct option_row table[] = {
     {"--build-once", NULL, KIND_FLAG, AT(build_once), 0, 0,
      "in process: build with --threads only, not first with one"},
     {"--ms", "N", KIND_UNSIGNED, AT(milliseconds), 1, 3600000,
-     "in process: search so long at each EF (500)"},
+     "in process: search so long at each EF; --probe-mixed: length of a phase (500)"},
     {"--json", "FILE", KIND_TEXT, AT(json), 0, 0,
      "write the results there, too (-: standard output, no table)"},
     {"-q --quiet", NULL, KIND_FLAG, AT(quiet), 0, 0, "no progress"},
@@ -201,6 +213,17 @@ static bool parse_metric(const char *text, enum vec_metric *out)
     return false;
 }
 
+static bool parse_share(const char *text, double *out)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (*text < '0' || *text > '9' || *end || !(value > 0 && value < 1))
+        return false;
+    *out = value;
+    return true;
+}
+
 /* NULL, or what the value should have been. */
 static const char *set(const struct option_row *row, const char *text, struct options *o)
 {
@@ -212,6 +235,7 @@ static const char *set(const struct option_row *row, const char *text, struct op
     case KIND_TEXT: *(const char **)at = text; return NULL;
     case KIND_FLAG: *(bool *)at = true; return NULL;
     case KIND_METRIC: return parse_metric(text, at) ? NULL : "cosine, l2 or ip";
+    case KIND_SHARE: return parse_share(text, at) ? NULL : "a number between 0 and 1";
     case KIND_EF:
         return parse_ef(text, o) ? NULL : "numbers of 1 to 1000000 separated by commas, 32 at most";
     case KIND_TYPE:
@@ -257,6 +281,8 @@ static void set_defaults(struct options *o)
                           .k = 10,
                           .repeat = 1,
                           .milliseconds = 500,
+                          .at_recall = 0.95,
+                          .pings = 10000,
                           .metric = VEC_METRICS,
                           .threads = parallel_processors()};
     memcpy(o->ef, ef, sizeof ef);
@@ -271,6 +297,8 @@ static const char *contradiction(const struct options *o)
         return "--query and --truth need --base";
     if (o->load_only && o->search_only)
         return "--load-only and --search-only exclude each other";
+    if ((o->probe_single || o->probe_ping || o->probe_mixed) && (o->in_process || o->load_only))
+        return "--probe-... need a server and searches";
     if (o->in_process && (o->load_only || o->search_only || o->vmadd || o->socket))
         return "--in-process has no server to load or to search alone";
     return NULL;

@@ -38,6 +38,10 @@ struct options {
     unsigned ef[OPTIONS_EF_MAX], nef;
     size_t requests; /* searches at each EF; 0: chosen from the number of queries */
     unsigned repeat;
+    /* the probes */
+    bool probe_single, probe_ping, probe_mixed;
+    double at_recall;
+    size_t pings;
     /* this program */
     bool in_process, build_once, sweep_threads, quiet;
     unsigned threads;

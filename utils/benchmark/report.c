@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "benchmark/probe.h"
 
 static const char *const metric_names[] = {
     [VEC_COSINE] = "cosine", [VEC_L2] = "l2", [VEC_IP] = "ip"};
@@ -80,6 +81,8 @@ void report_add_medians(struct report *r, const struct search_result *runs, size
 void report_release(struct report *r)
 {
     mem_free(r->searches);
+    probe_release(r->probes);
+    r->probes = NULL;
     r->searches = NULL;
     r->nsearches = 0;
 }
@@ -206,6 +209,8 @@ static void print_table(const struct report *r)
     print_loads(r);
     print_memory(r);
     print_searches(r);
+    if (r->probes)
+        probe_print(r);
 }
 
 /* ---- JSON ---- */
@@ -299,6 +304,8 @@ static void write_json(const struct report *r, struct buf *b)
     json_loads(b, r);
     json_searches(b, r);
     json_memory(b, r);
+    if (r->probes)
+        probe_json(r, b);
     buf_printf(b, ",\n\"graph_digest\":\"%016llx\",\"loop_turn_max_us\":%llu,\"ping_us\":%.2f}\n",
                (unsigned long long)r->graph_digest, (unsigned long long)r->loop_turn_max_us,
                (double)r->ping_ns * 1e-3);

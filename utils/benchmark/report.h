@@ -32,6 +32,8 @@ struct memory_result {                                                    /* byt
 
 #define REPORT_LOADS 4
 
+struct probe_results;
+
 struct report {
     const struct options *o;
     const struct dataset *d;
@@ -43,6 +45,7 @@ struct report {
     uint64_t graph_digest;     /* of all partitions; 0: not known */
     uint64_t loop_turn_max_us; /* of the server; 0: not known */
     uint64_t ping_ns;          /* median of a PING on an idle connection; 0: not measured */
+    struct probe_results *probes; /* NULL: none asked for */
 };
 
 /* Prints and writes what --json asks for. False: the file could not be written, the reason has been

@@ -51,6 +51,7 @@ struct run {
     struct traffic *t;
     const struct traffic_job *job;
     size_t next, done;
+    uint64_t begin_ns;
     struct progress progress;
 };
 
@@ -212,18 +213,37 @@ static bool flush(struct run *r, struct connection *c)
     return true;
 }
 
+/* Are there requests to come, now or later? */
+static bool goes_on(const struct run *r, uint64_t now)
+{
+    const struct traffic_job *job = r->job;
+
+    return r->next < job->requests && (!job->end_ns || now < job->end_ns) &&
+           !(job->stop && atomic_load_explicit(job->stop, memory_order_relaxed));
+}
+
+/* How many requests may have been sent by now. */
+static size_t allowed(const struct run *r, uint64_t now)
+{
+    double due = (double)(now - r->begin_ns) * 1e-9 * r->job->rate;
+
+    return r->job->rate > 0 && due < (double)r->job->requests ? (size_t)due : r->job->requests;
+}
+
 /* Fills the connection's pipeline as soon as what it had to write is written. */
 static bool top_up(struct run *r, struct connection *c)
 {
     unsigned pipeline = r->t->o->pipeline;
     uint64_t now;
+    size_t end;
 
     if (c->first < c->count)
         return flush(r, c);
     if (r->next >= r->job->requests || c->inflight >= pipeline)
         return true;
     now = clock_mono_ns();
-    while (c->inflight < pipeline && r->next < r->job->requests) {
+    end = goes_on(r, now) ? allowed(r, now) : 0;
+    while (c->inflight < pipeline && r->next < end) {
         c->count += r->job->build(r->job->arg, r->next, c->pieces + c->count);
         c->sent[(c->head + c->inflight++) % pipeline] = (struct sent){r->next++, now};
     }
@@ -287,13 +307,17 @@ static bool loop(struct run *r)
     for (unsigned i = 0; i < r->t->n; i++)
         if (!top_up(r, &r->t->connections[i]))
             return false;
-    while (r->done < r->job->requests) {
-        int n = epoll_wait(r->t->epoll, events, EVENTS, SILENCE_MS);
+    while (r->done < r->next || goes_on(r, clock_mono_ns())) {
+        bool paced = r->job->rate > 0 && r->next < r->job->requests;
+        int n = epoll_wait(r->t->epoll, events, EVENTS, paced ? 1 : SILENCE_MS);
 
         if (n < 0 && errno != EINTR)
             return complain("epoll: %s", strerror(errno));
-        if (n == 0)
+        if (n == 0 && !paced)
             return complain("%s", "the server has said nothing for a minute");
+        for (unsigned i = 0; paced && i < r->t->n; i++)
+            if (!top_up(r, &r->t->connections[i]))
+                return false;
         for (int i = 0; i < n; i++) {
             struct connection *c = events[i].data.ptr;
 
@@ -307,10 +331,9 @@ static bool loop(struct run *r)
     return true;
 }
 
-bool traffic_run(struct traffic *t, const struct traffic_job *job, double *seconds)
+bool traffic_run(struct traffic *t, const struct traffic_job *job, double *seconds, size_t *done)
 {
     struct run r = {.t = t, .job = job};
-    uint64_t begin;
     bool good;
 
     for (unsigned i = 0; i < t->n; i++) {
@@ -320,9 +343,11 @@ bool traffic_run(struct traffic *t, const struct traffic_job *job, double *secon
         c->first = c->count = 0;
     }
     progress_begin(&r.progress, job->label, job->requests, t->o->quiet);
-    begin = clock_mono_ns();
+    r.begin_ns = clock_mono_ns();
     good = loop(&r);
-    *seconds = (double)(clock_mono_ns() - begin) * 1e-9;
+    *seconds = (double)(clock_mono_ns() - r.begin_ns) * 1e-9;
     progress_end(&r.progress);
+    if (done)
+        *done = r.done;
     return good;
 }

@@ -8,6 +8,7 @@
 #ifndef BENCHMARK_TRAFFIC_H
 #define BENCHMARK_TRAFFIC_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,10 @@ struct traffic_job {
     const char *label;    /* of the progress bar */
     uint64_t *latency_ns; /* [requests], filled: from handing to the socket to the whole reply; may
                              be NULL */
+    /* What ends it before all requests are sent; what is in flight is waited for. */
+    uint64_t end_ns;         /* of clock_mono_ns; 0: nothing */
+    const atomic_bool *stop; /* somebody sets it; NULL: nobody */
+    double rate;             /* requests a second at most; 0: as fast as they are answered */
 };
 
 struct traffic;
@@ -35,8 +40,9 @@ struct traffic;
 /* Opens o->clients connections, authenticated, on o->db. NULL: the reason has been printed. */
 struct traffic *traffic_open(const struct options *o);
 void traffic_close(struct traffic *t);
-/* Runs the job. False: the reason has been printed, and the connections are of no more use. */
-bool traffic_run(struct traffic *t, const struct traffic_job *job, double *seconds);
+/* Runs the job; *done of its requests were answered, the first ones (it may be NULL). False: the
+ * reason has been printed, and the connections are of no more use. */
+bool traffic_run(struct traffic *t, const struct traffic_job *job, double *seconds, size_t *done);
 
 /* One blocking connection for what is not traffic. NULL: the reason has been printed. */
 struct redisContext *traffic_control(const struct options *o);

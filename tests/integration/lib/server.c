@@ -25,6 +25,7 @@
 #include "lib/wait.h"
 
 #define START_MS 20000
+#define LOAD_MS 900000  /* for one that says it is loading its data */
 #define STOP_MS 30000
 #define COMMAND_S 60
 #define START_TRIES 5
@@ -42,8 +43,10 @@ struct test_server {
     char output_path[PATH_MAX];
     char *args[ARGS_MAX];      /* as given by the test; owned */
     size_t arg_count;
+    bool loading;              /* as it last said */
     bool has_conf;
     bool has_bind;
+    bool has_save, has_appendonly; /* the test says itself what is kept on disk */
 };
 
 /* So that exit can clean up after a failed test. */
@@ -173,7 +176,7 @@ static _Noreturn void become(const char *path, const char *dir, const char *outp
 static void spawn(struct test_server *s)
 {
     char port[16];
-    const char *argv[ARGS_MAX + 8];
+    const char *argv[ARGS_MAX + 16];
     size_t n = 0, i = 0;
     const char *path = program();
     snprintf(port, sizeof port, "%d", s->port);
@@ -189,6 +192,19 @@ static void spawn(struct test_server *s)
     if (!s->has_bind) {
         argv[n++] = "--bind";
         argv[n++] = "127.0.0.1";
+    }
+    if (!s->has_save) {
+        argv[n++] = "--save";
+        argv[n++] = "";
+    }
+    const char *journal = getenv("VECSTORE_TEST_JOURNAL");
+    if (!s->has_appendonly) {
+        argv[n++] = "--appendonly";
+        argv[n++] = journal ? "yes" : "no";
+    }
+    if (!s->has_appendonly && journal) {
+        argv[n++] = "--appendfsync";
+        argv[n++] = journal;
     }
     while (i < s->arg_count)
         argv[n++] = s->args[i++];
@@ -235,6 +251,7 @@ static bool answers(struct test_server *s)
     redisReply *r = redisCommand(c, "PING");
     bool up = r && ((r->type == REDIS_REPLY_STATUS && strcmp(r->str, "PONG") == 0) ||
                     (r->type == REDIS_REPLY_ERROR && strncmp(r->str, "NOAUTH", 6) == 0));
+    s->loading = r && r->type == REDIS_REPLY_ERROR && strncmp(r->str, "LOADING", 7) == 0;
     if (r)
         freeReplyObject(r);
     redisFree(c);
@@ -252,8 +269,9 @@ static void start(struct test_server *s)
         if (s->port_chosen && s->port == 0)
             s->port = free_port();
         spawn(s);
-        if (!wait_until(up_or_ended, s, START_MS))
-            server_fail(s, "does not answer PING after %d ms", START_MS);
+        s->loading = false;
+        if (!wait_until(up_or_ended, s, START_MS) && !(s->loading && wait_until(up_or_ended, s, LOAD_MS)))
+            server_fail(s, "does not answer PING after %d ms", s->loading ? LOAD_MS : START_MS);
         /* Another program may have taken the port meanwhile, and may even be what answered. */
         if (s->pid && !has_ended(s))
             return;
@@ -275,6 +293,8 @@ static void take_args(struct test_server *s, const char *const *args)
         s->args[s->arg_count++] = strdup(args[i]);
         if (strcmp(args[i], "--bind") == 0)
             s->has_bind = true;
+        s->has_save |= strcmp(args[i], "--save") == 0;
+        s->has_appendonly |= strcmp(args[i], "--appendonly") == 0;
         if (strcmp(args[i], "--port") == 0 && args[i + 1]) {
             s->port_chosen = false;
             s->port = atoi(args[i + 1]);
@@ -307,6 +327,8 @@ struct test_server *server_start_conf(const char *text, const char *const *args)
         if (!f || fputs(text, f) < 0 || fclose(f) != 0)
             fail_msg("%s: %s", path, strerror(errno));
         s->has_conf = true;
+        s->has_save |= strncmp(text, "save ", 5) == 0 || strstr(text, "\nsave ") != NULL;
+        s->has_appendonly |= strstr(text, "appendonly ") != NULL;
     }
     start(s);
     return s;
@@ -355,6 +377,24 @@ void server_restart(struct test_server *s, int signal)
     if (signal == SIGTERM)
         check_clean_exit(s);
     start(s);
+}
+
+void server_end(struct test_server *s, int signal)
+{
+    end_by(s, signal);
+}
+
+void server_again(struct test_server *s, const char *const *more)
+{
+    size_t before = s->arg_count;
+    for (size_t i = 0; more && more[i]; i++) {
+        if (s->arg_count == ARGS_MAX)
+            fail_msg("more than %d arguments for a server", ARGS_MAX);
+        s->args[s->arg_count++] = strdup(more[i]);
+    }
+    start(s);
+    while (s->arg_count > before)
+        free(s->args[--s->arg_count]);
 }
 
 int server_wait_exit(struct test_server *s, int deadline_ms)

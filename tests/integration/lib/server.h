@@ -10,7 +10,8 @@
  * Everything here fails the running test (cmocka) when it cannot do its work, with the end of the server's output. What
  * a failed test leaves behind is cleaned up when the program exits: processes are killed, directories removed.
  *
- * Environment: VECSTORE_SERVER, the program (build/vecstore-server); TMPDIR, where directories are made (/tmp).
+ * Environment: VECSTORE_SERVER, the program (build/vecstore-server); TMPDIR, where directories are made (/tmp);
+ * VECSTORE_TEST_JOURNAL=always|everysec|no, a journal for servers whose test does not care (a test of files or settings may).
  * One thread. */
 #ifndef INTEGRATION_LIB_SERVER_H
 #define INTEGRATION_LIB_SERVER_H
@@ -23,7 +24,8 @@
 struct test_server;
 
 /* Starts a server and waits until it answers PING. `args` (borrowed during the call) are command-line arguments up to a
- * NULL; NULL for none. --port and --bind are given unless they are among them; the working directory is the server's
+ * NULL; NULL for none. --port and --bind are given unless they are among them, and so are
+ * --save "" and --appendonly no: a test that wants its server to keep data says so; the working directory is the server's
  * own, so a --unixsocket may be a plain name. With --port 0 the unix socket is what is asked and connected to. */
 struct test_server *server_start(const char *const *args);
 /* The same with a configuration file of this text in its directory, vecstore.conf. */
@@ -36,6 +38,10 @@ void server_stop(struct test_server *s);
 void server_kill(struct test_server *s);
 /* Ends it by `signal` and starts it again: same directory, port and arguments. */
 void server_restart(struct test_server *s, int signal);
+/* The two halves of server_restart, for what is to be done between. `more`: arguments behind the test's own, for this
+ * start alone, up to a NULL; NULL for none. */
+void server_end(struct test_server *s, int signal);
+void server_again(struct test_server *s, const char *const *more);
 /* Waits for it to end by itself; the exit status, or -1 when a signal ended it. Fails the test past the deadline. */
 int server_wait_exit(struct test_server *s, int deadline_ms);
 

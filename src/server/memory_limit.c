@@ -1,0 +1,83 @@
+#include "server/memory_limit.h"
+
+#include "base/clock.h"
+#include "server/persistence.h"
+
+#define SLICE_NS 150000
+
+const char *memory_limit_policy(int policy)
+{
+    static const char *const names[] = {"noeviction",   "allkeys-lru",     "allkeys-lfu",
+                                        "allkeys-random", "volatile-lru", "volatile-lfu",
+                                        "volatile-random", "volatile-ttl"};
+    return names[policy];
+}
+
+static void on_evicted(void *arg, enum vs_evicted what, unsigned db, const char *key, size_t len)
+{
+    struct server *s = arg;
+    s->host.key_changed(&s->host, db, key, len);
+    switch (what) {
+    case VS_EVICTED_KEY: cmd_event(&s->host, EVENT_EVICTED, db, "evicted", key, len); break;
+    case VS_EVICTED_ELEMENT: cmd_event(&s->host, EVENT_EVICTED, db, "vevicted", key, len); break;
+    case VS_EVICTED_LAST: cmd_event(&s->host, EVENT_GENERIC, db, "del", key, len); break;
+    }
+}
+
+void memory_limit_apply(struct server *s)
+{
+    const struct config *c = s->config;
+    struct vs_memory_limit limit = {.max = (size_t)c->maxmemory,
+                                    .policy = (enum vs_evict)c->maxmemory_policy,
+                                    .samples = (unsigned)c->maxmemory_samples,
+                                    .lfu_log_factor = (unsigned)c->lfu_log_factor,
+                                    .lfu_decay_minutes = (unsigned)c->lfu_decay_time,
+                                    .evicted = on_evicted,
+                                    .arg = s};
+    vs_set_memory_limit(s->store, &limit);
+}
+
+size_t memory_limit_apart(const struct server *s)
+{
+    struct net_stats net;
+    struct journal_status j = {0};
+    net_stats_read(s->net, &net);
+    if (s->journal)
+        journal_read_status(s->journal, &j);
+    return net.input_bytes + net.output_bytes + j.buffered + vs_cut_aside(s->store);
+}
+
+static enum vs_memory_state check(struct server *s)
+{
+    if (s->loading || !server_decides(s)) /* a replica is told what goes */
+        return s->memory_state = VS_MEMORY_OK;
+    if (s->journal)
+        journal_group_begin(s->journal);
+    s->memory_state = vs_memory_check(s->store, s->memory_apart, clock_mono_ns() + SLICE_NS);
+    if (s->journal)
+        journal_group_end(s->journal);
+    return s->memory_state;
+}
+
+enum vs_memory_state memory_limit_check(struct server *s)
+{
+    return s->config->maxmemory ? check(s) : VS_MEMORY_OK;
+}
+
+bool memory_limit_turn(struct server *s)
+{
+    if (!s->config->maxmemory)
+        return false;
+    s->memory_apart = memory_limit_apart(s);
+    if (!vs_memory_wanted(s->store) && s->memory_state == VS_MEMORY_OK)
+        return false;
+    struct vs_memory_status before, after;
+    vs_memory_status(s->store, &before);
+    check(s);
+    vs_memory_status(s->store, &after);
+    bool went = after.evicted_keys != before.evicted_keys ||
+                after.evicted_elements != before.evicted_elements;
+    s->poll_again |= went;
+    /* Whoever waits, tries: what it waits for may have come from a worker. */
+    return true;
+}

@@ -1,0 +1,186 @@
+/* OBJECT, TOUCH, DUMP, RESTORE and COPY: replies in RESP2 and RESP3, errors, and what a restart finds. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "integration/lib/both.h"
+#include "integration/lib/reply.h"
+#include "integration/lib/saves.h"
+#include "integration/lib/server.h"
+
+static void test_object(void **state)
+{
+    (void)state;
+    struct both b = both_start(NULL);
+    both_null(&b, "OBJECT ENCODING k");
+    both_null(&b, "OBJECT REFCOUNT k");
+    both_null(&b, "OBJECT IDLETIME k");
+    both_null(&b, "OBJECT FREQ k");
+    both_two(&b, "VADD k VALUES 2 1 0 a", ":1\r\n");
+    both_same(&b, "OBJECT ENCODING k", "$3\r\nraw\r\n");
+    both_same(&b, "OBJECT REFCOUNT k", ":1\r\n");
+    both_same(&b, "OBJECT IDLETIME k", ":0\r\n");
+    both_error(&b, "OBJECT FREQ k",
+               "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
+               "between policies at runtime LRU and LFU data will take some time to adjust.");
+    both_same(&b, "CONFIG SET maxmemory-policy allkeys-lfu", "+OK\r\n");
+    both_error(&b, "OBJECT IDLETIME k",
+               "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between "
+               "policies at runtime LRU and LFU data will take some time to adjust.");
+    both_two(&b, "VADD l VALUES 2 1 0 a", ":1\r\n");
+    both_same(&b, "OBJECT FREQ l", ":5\r\n");
+    both_two(&b, "VCARD l", ":1\r\n");
+    both_same(&b, "OBJECT FREQ l", ":6\r\n");
+    both_same(&b, "EXISTS l", ":1\r\n");
+    both_same(&b, "OBJECT FREQ l", ":6\r\n");
+    both_error(&b, "OBJECT FREQ", "ERR wrong number of arguments for 'object|freq' command");
+    both_same(&b, "TOUCH k l m", ":2\r\n");
+    both_stop(&b);
+}
+
+static void fill(redisContext *c, const char *key, int n)
+{
+    for (int i = 0; i < n; i++)
+        reply_int(c, 1, "VADD %s VALUES 3 %d %d 1 e%d SETATTR {\"n\":%d}", key, i % 17, i % 5, i, i);
+}
+
+static void same(redisContext *c, const char *a, const char *b)
+{
+    redisReply *x = reply_any(c, "DUMP %s", a), *y = reply_any(c, "DUMP %s", b);
+    assert_int_equal(x->type, REDIS_REPLY_STRING);
+    assert_int_equal(y->type, REDIS_REPLY_STRING);
+    assert_int_equal(x->len, y->len);
+    assert_memory_equal(x->str, y->str, x->len);
+    freeReplyObject(x);
+    freeReplyObject(y);
+}
+
+static void test_dump(void **state)
+{
+    (void)state;
+    static const char *const args[] = {"--appendonly", "yes", "--enable-debug-command", "yes", NULL};
+    struct test_server *s = server_start(args);
+    redisContext *c = server_connect(s);
+    reply_null(c, "DUMP k");
+    fill(c, "k", 3000);
+    reply_int(c, 1, "VEXPIRE k 5000 e7");
+    redisReply *d = reply_any(c, "DUMP k");
+    assert_int_equal(d->type, REDIS_REPLY_STRING);
+    reply_status(c, "OK", "RESTORE l 0 %b", d->str, d->len);
+    same(c, "k", "l");
+    reply_int(c, -1, "TTL l");
+    reply_error(c, "BUSYKEY Target key name already exists.", "RESTORE l 0 %b", d->str, d->len);
+    reply_status(c, "OK", "RESTORE l 100000 %b REPLACE IDLETIME 77", d->str, d->len);
+    reply_int(c, 77, "OBJECT IDLETIME l");
+    assert_in_range(reply_get_int(c, "PTTL l"), 90000, 100000);
+    assert_in_range(reply_get_int(c, "VTTL l e7"), 4900, 5000);
+    reply_status(c, "OK", "RESTORE m 4000000000000 %b ABSTTL FREQ 9", d->str, d->len);
+    reply_int(c, 4000000000, "EXPIRETIME m");
+    reply_status(c, "OK", "RESTORE m 1000 %b ABSTTL REPLACE", d->str, d->len);
+    reply_int(c, 0, "EXISTS m");
+    d->str[d->len / 2] ^= 1;
+    reply_error(c, "ERR DUMP payload version or checksum are wrong", "RESTORE m 0 %b", d->str, d->len);
+    d->str[d->len / 2] ^= 1;
+    reply_error(c, "ERR DUMP payload version or checksum are wrong", "RESTORE m 0 x");
+    reply_error(c, "ERR Invalid TTL value, must be >= 0", "RESTORE m -1 %b", d->str, d->len);
+    reply_error(c, "ERR value is not an integer", "RESTORE m x %b", d->str, d->len);
+    reply_error(c, "ERR Invalid FREQ value, must be >= 0 and <= 255", "RESTORE m 0 %b FREQ 256", d->str, d->len);
+    reply_error(c, "ERR Invalid IDLETIME value, must be >= 0", "RESTORE m 0 %b IDLETIME -1", d->str, d->len);
+    reply_error(c, "ERR syntax error", "RESTORE m 0 %b IDLETIME 1 FREQ 2", d->str, d->len);
+    reply_int(c, 0, "EXISTS m");
+
+    reply_int(c, 1, "PEXPIREAT k 4000000000000");
+    reply_int(c, 1, "COPY k copy");
+    reply_int(c, 0, "COPY k copy");
+    reply_int(c, 0, "COPY none copy REPLACE");
+    reply_int(c, 1, "COPY k copy REPLACE");
+    reply_int(c, 1, "COPY k k DB 3");
+    reply_error(c, "ERR source and destination objects are the same", "COPY k k");
+    reply_error(c, "ERR DB index is out of range", "COPY k k DB 99");
+    reply_error(c, "ERR syntax error", "COPY k l DB");
+    same(c, "k", "copy");
+    reply_int(c, 4000000000, "EXPIRETIME copy");
+    reply_int(c, 1, "VADD copy VALUES 3 9 9 9 more");
+    reply_int(c, 3001, "VCARD copy");
+    reply_int(c, 3000, "VCARD k");
+    reply_int(c, 1, "VREM copy more");
+
+    reply_status(c, "OK", "MULTI");
+    reply_status(c, "QUEUED", "COPY k in");
+    reply_status(c, "QUEUED", "VCARD in");
+    redisReply *r = reply_array(c, 2, "EXEC");
+    assert_int_equal(r->element[1]->integer, 3000);
+    freeReplyObject(r);
+
+    /* From the journal, and from a snapshot. */
+    redisFree(c);
+    server_restart(s, SIGKILL);
+    c = server_connect(s);
+    same(c, "k", "copy");
+    same(c, "k", "l");
+    same(c, "k", "in");
+    saves_ask(c, "SAVE");
+    reply_status(c, "OK", "DEBUG RELOAD");
+    same(c, "k", "copy");
+    reply_status(c, "OK", "RESTORE k 0 %b REPLACE", d->str, d->len);
+    same(c, "k", "l");
+    reply_status(c, "OK", "SELECT 3");
+    reply_int(c, 3000, "VCARD k");
+    freeReplyObject(d);
+    redisFree(c);
+    server_stop(s);
+}
+
+static void test_swap(void **state)
+{
+    (void)state;
+    static const char *const args[] = {"--appendonly", "yes", NULL};
+    struct test_server *s = server_start(args);
+    redisContext *c = server_connect(s), *other = server_connect(s);
+    reply_int(c, 1, "VADD zero VALUES 2 1 0 a");
+    reply_int(c, 1, "EXPIRE zero 1000");
+    reply_status(other, "OK", "SELECT 2");
+    reply_int(other, 1, "VADD two VALUES 2 1 0 a");
+    reply_int(other, 1, "VADD both VALUES 2 1 0 a");
+    reply_int(c, 1, "VADD both VALUES 3 1 0 0 a");
+    reply_status(c, "OK", "WATCH both");
+    reply_status(other, "OK", "SWAPDB 0 2");
+    reply_status(c, "OK", "MULTI");
+    reply_status(c, "QUEUED", "DBSIZE");
+    reply_null(c, "EXEC");
+    for (int i = 0; i < 2; i++) {
+        reply_int(c, 2, "VDIM both");
+        reply_int(c, 2, "DBSIZE");
+        reply_int(c, 0, "EXISTS zero");
+        reply_int(other, 3, "VDIM both");
+        reply_int(other, 1, "EXISTS zero");
+        assert_in_range(reply_get_int(other, "TTL zero"), 900, 1000);
+        redisFree(c);
+        redisFree(other);
+        server_restart(s, SIGKILL);
+        c = server_connect(s);
+        other = server_connect(s);
+        reply_status(other, "OK", "SELECT 2");
+    }
+    reply_int(c, 1, "DEL two");
+    reply_status(c, "OK", "SWAPDB 5 5");
+    reply_error(c, "ERR invalid first DB index", "SWAPDB x 1");
+    reply_error(c, "ERR invalid second DB index", "SWAPDB 1 x");
+    reply_error(c, "ERR DB index is out of range", "SWAPDB 1 99");
+    redisFree(c);
+    redisFree(other);
+    server_stop(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_object), cmocka_unit_test(test_dump),
+                                       cmocka_unit_test(test_swap)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
