@@ -33,6 +33,18 @@ bool args_int(struct args *a, long long min, long long max, long long *out)
     return true;
 }
 
+bool args_number(struct cmd_call *call, struct args *a, const char *what, long long min, long long max,
+                 uint32_t *out)
+{
+    long long n;
+    if (!args_int(a, min, max, &n)) {
+        resp_error(call->reply, "ERR invalid %s: a number of %lld to %lld is allowed", what, min, max);
+        return false;
+    }
+    *out = (uint32_t)n;
+    return true;
+}
+
 bool args_double(struct args *a, double *out)
 {
     if (a->at >= a->n || !resp_to_double(&a->v[a->at], out))

@@ -39,6 +39,9 @@ bool args_word(struct args *a, const char *word);
 /* Takes the next argument as a whole number within [min, max]; false (nothing taken) when it is not one. */
 bool args_int(struct args *a, long long min, long long max, long long *out);
 bool args_double(struct args *a, double *out);
+/* Takes a number that an option needs; false, and the error written, which calls it `what`. */
+bool args_number(struct cmd_call *call, struct args *a, const char *what, long long min, long long max,
+                 uint32_t *out);
 
 /* Takes the next argument when it names an element type: NOQUANT, Q8, F16, BF16, Q4 or BIN. */
 bool args_vec_type(struct args *a, enum vec_type *out);

@@ -32,18 +32,6 @@ static long find_partition(struct cmd_call *call, const struct vs_index *index, 
 
 /* ---- CREATE ---- */
 
-static bool take_number(struct cmd_call *call, struct args *a, const char *what, long long min, long long max,
-                        uint32_t *out)
-{
-    long long n;
-    if (!args_int(a, min, max, &n)) {
-        resp_error(call->reply, "ERR invalid %s: a number of %lld to %lld is allowed", what, min, max);
-        return false;
-    }
-    *out = (uint32_t)n;
-    return true;
-}
-
 /* Takes one of `words`; its position, or -1 and the error written. */
 static int take_word(struct cmd_call *call, struct args *a, const char *what, const char *const *words, int n)
 {
@@ -93,15 +81,15 @@ static bool take_create_option(struct cmd_call *call, struct args *a, struct vs_
                       *const originals[] = { "F32", "F16", "NONE" }, *const strategies[] = { "HASH" },
                       *const maps[] = { "ORIGINALS", "CODES", "ALL" };
     if (args_word(a, "DIM"))
-        return take_number(call, a, "DIM", 1, VEC_DIM_MAX, &o->dim);
+        return args_number(call, a, "DIM", 1, VEC_DIM_MAX, &o->dim);
     if (args_word(a, "METRIC"))
         return TAKE_ENUM(call, a, "METRIC", metrics, &o->metric);
     if (args_word(a, "TYPE"))
         return TAKE_ENUM(call, a, "TYPE", structures, &o->structure);
     if (args_word(a, "M"))
-        return take_number(call, a, "M", VS_M_MIN, VS_M_MAX, &o->m);
+        return args_number(call, a, "M", VS_M_MIN, VS_M_MAX, &o->m);
     if (args_word(a, "EF"))
-        return take_number(call, a, "EF", 1, VS_EF_MAX, &o->ef_construction);
+        return args_number(call, a, "EF", 1, VS_EF_MAX, &o->ef_construction);
     if (args_word(a, "ORIGINALS")) {
         int at = take_word(call, a, "ORIGINALS", originals, 3);
         if (at >= 0)
@@ -109,15 +97,15 @@ static bool take_create_option(struct cmd_call *call, struct args *a, struct vs_
         return at >= 0;
     }
     if (args_word(a, "PARTITIONS"))
-        return take_number(call, a, "PARTITIONS", 1, VS_PARTITIONS_MAX, &o->partitions);
+        return args_number(call, a, "PARTITIONS", 1, VS_PARTITIONS_MAX, &o->partitions);
     if (args_word(a, "STRATEGY"))
         return TAKE_ENUM(call, a, "STRATEGY", strategies, &o->strategy);
     if (args_word(a, "VNODES"))
-        return take_number(call, a, "VNODES", 1, VS_VNODES_MAX, &o->vnodes);
+        return args_number(call, a, "VNODES", 1, VS_VNODES_MAX, &o->vnodes);
     if (args_word(a, "SEED"))
         return take_seed(call, a, &o->seed);
     if (args_word(a, "REDUCE"))
-        return take_number(call, a, "REDUCE", 1, VEC_DIM_MAX, &o->input_dim);
+        return args_number(call, a, "REDUCE", 1, VEC_DIM_MAX, &o->input_dim);
     if (args_word(a, "MAP"))
         return TAKE_ENUM(call, a, "MAP", maps, &o->map);
     if (args_word(a, "STRICT"))

@@ -24,18 +24,6 @@ void search_options_release(struct search_options *o)
     *o = (struct search_options){ 0 };
 }
 
-static bool take_number(struct cmd_call *call, struct args *a, const char *what, long long min, long long max,
-                        uint32_t *out)
-{
-    long long n;
-    if (!args_int(a, min, max, &n)) {
-        resp_error(call->reply, "ERR invalid %s: a number of %lld to %lld is allowed", what, min, max);
-        return false;
-    }
-    *out = (uint32_t)n;
-    return true;
-}
-
 static bool take_radius(struct cmd_call *call, struct args *a, const struct vs_index *index, struct search_options *o,
                         struct given *given, bool epsilon)
 {
@@ -103,7 +91,7 @@ static bool take_fields(struct cmd_call *call, struct args *a, struct search_opt
 static bool take_timeout(struct cmd_call *call, struct args *a, struct search_options *o)
 {
     uint32_t ms;
-    if (!take_number(call, a, "TIMEOUT", 1, TIMEOUT_MS_MAX, &ms))
+    if (!args_number(call, a, "TIMEOUT", 1, TIMEOUT_MS_MAX, &ms))
         return false;
     o->query.deadline_ns = clock_mono_ns() + (uint64_t)ms * 1000000;
     return true;
@@ -161,16 +149,16 @@ static bool take_one(struct cmd_call *call, struct args *a, const char *command,
         return o->query.exact = true;
     if (args_word(a, "K")) {
         given->k = true;
-        return take_number(call, a, "K", 1, VS_K_MAX, &o->query.k);
+        return args_number(call, a, "K", 1, VS_K_MAX, &o->query.k);
     }
     if (args_word(a, "COUNT")) {
         given->k = true;
-        return take_number(call, a, "COUNT", 1, VS_K_MAX, &o->query.k);
+        return args_number(call, a, "COUNT", 1, VS_K_MAX, &o->query.k);
     }
     if (args_word(a, "OFFSET"))
-        return take_number(call, a, "OFFSET", 0, VS_K_MAX, &o->query.offset);
+        return args_number(call, a, "OFFSET", 0, VS_K_MAX, &o->query.offset);
     if (args_word(a, "EF"))
-        return take_number(call, a, "EF", 1, VS_EF_MAX, &o->query.ef);
+        return args_number(call, a, "EF", 1, VS_EF_MAX, &o->query.ef);
     if (args_word(a, "RADIUS"))
         return take_radius(call, a, index, o, given, false);
     if (args_word(a, "EPSILON"))

@@ -57,14 +57,9 @@ void journal_frame_seal(uint8_t *frame, uint64_t nonce, uint64_t durable)
              hash_bytes(frame + JOURNAL_FRAME, le32(frame + 4), nonce ^ le64(frame + 24)));
 }
 
-const char *journal_frame_get(const uint8_t in[JOURNAL_FRAME], uint64_t nonce,
-                              struct journal_frame *out)
+struct journal_frame journal_frame_fields(const uint8_t in[JOURNAL_FRAME])
 {
-    if (memcmp(in, JOURNAL_MAGIC, 4) != 0)
-        return "there is no record where one should begin";
-    if (le64(in + JOURNAL_FRAME_SUM) != hash_bytes(in, JOURNAL_FRAME_SUM, nonce))
-        return "the checksum of a record's frame does not match";
-    struct journal_frame f = {
+    return (struct journal_frame){
         .bytes = le32(in + 4),
         .type = in[8],
         .db = le16(in + 10),
@@ -72,9 +67,19 @@ const char *journal_frame_get(const uint8_t in[JOURNAL_FRAME], uint64_t nonce,
         .epoch = le64(in + 16),
         .lsn = le64(in + 24),
         .hlc = le64(in + 32),
-        .durable = le64(in + 40),
+        .durable = le64(in + JOURNAL_FRAME_DURABLE),
         .payload_sum = le64(in + JOURNAL_FRAME_PAYLOAD),
     };
+}
+
+const char *journal_frame_get(const uint8_t in[JOURNAL_FRAME], uint64_t nonce,
+                              struct journal_frame *out)
+{
+    if (memcmp(in, JOURNAL_MAGIC, 4) != 0)
+        return "there is no record where one should begin";
+    if (le64(in + JOURNAL_FRAME_SUM) != hash_bytes(in, JOURNAL_FRAME_SUM, nonce))
+        return "the checksum of a record's frame does not match";
+    struct journal_frame f = journal_frame_fields(in);
     if (f.type < JOURNAL_DATA || f.type > JOURNAL_SEAL || in[9])
         return "the record's type is not known";
     if (f.bytes > JOURNAL_PAYLOAD_MAX)

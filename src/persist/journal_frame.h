@@ -61,6 +61,8 @@ const char *journal_header_get(const uint8_t in[JOURNAL_HEADER], struct journal_
 void journal_frame_put(const struct journal_frame *f, uint8_t out[JOURNAL_FRAME]);
 /* The rest, of a frame with its payload behind it. */
 void journal_frame_seal(uint8_t *frame, uint64_t nonce, uint64_t durable);
+/* The fields as they stand there; nothing is checked. */
+struct journal_frame journal_frame_fields(const uint8_t in[JOURNAL_FRAME]);
 /* NULL, or what is wrong with the frame; the payload is not looked at. */
 const char *journal_frame_get(const uint8_t in[JOURNAL_FRAME], uint64_t nonce,
                               struct journal_frame *out);

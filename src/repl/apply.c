@@ -205,18 +205,6 @@ void apply_tick(struct repl *r)
 
 /* ---- records ---- */
 
-static struct journal_frame frame_of(const uint8_t *p)
-{
-    return (struct journal_frame){.bytes = le32(p + 4),
-                                  .type = p[8],
-                                  .db = le16(p + 10),
-                                  .commands = le32(p + 12),
-                                  .epoch = le64(p + 16),
-                                  .lsn = le64(p + 24),
-                                  .hlc = le64(p + 32),
-                                  .durable = le64(p + JOURNAL_FRAME_DURABLE)};
-}
-
 /* A record of several commands is gone through twice: nothing of one that is damaged is applied. */
 static enum vs_status apply_commands(struct repl *r, const struct journal_frame *f,
                                      const uint8_t *payload, struct buf *why)
@@ -299,7 +287,7 @@ static bool apply_frames(struct repl *r, bool *more)
         return false;
     while (r->item_at < item->bytes.len) {
         const uint8_t *frame = (const uint8_t *)item->bytes.data + r->item_at;
-        struct journal_frame f = frame_of(frame);
+        struct journal_frame f = journal_frame_fields(frame);
         if (wire_is_data(f.type)) {
             if (f.durable != r->at.offset || f.lsn != r->at.lsn + 1)
                 status = VS_CORRUPT;
@@ -325,7 +313,7 @@ static bool apply_frames(struct repl *r, bool *more)
     if (status == VS_IO) {
         r->io_retry_ms = r->s->now_ms + IO_RETRY_MS;
     } else if (status != VS_OK) {
-        struct journal_frame f = frame_of((const uint8_t *)item->bytes.data + r->item_at);
+        struct journal_frame f = journal_frame_fields((const uint8_t *)item->bytes.data + r->item_at);
         give_up(r, &f, status, &why);
     }
     buf_release(&why);

@@ -13,11 +13,7 @@
 static void put_select(unsigned db, struct buf *out)
 {
     char number[16];
-    struct buf digits = {0};
-    buf_printf(&digits, "%u", db);
-    buf_append(&digits, "", 1);
-    snprintf(number, sizeof(number), "%s", digits.data);
-    buf_release(&digits);
+    snprintf(number, sizeof(number), "%u", db);
     buf_printf(out, "*2\r\n$6\r\nSELECT\r\n$%zu\r\n%s\r\n", strlen(number), number);
 }
 

@@ -23,17 +23,7 @@ const char *wire_head(const uint8_t in[WIRE_FRAME], uint64_t nonce, struct journ
         return "there is no frame where one should begin";
     if (le64(in + JOURNAL_FRAME_SUM) != hash_bytes(in, JOURNAL_FRAME_SUM, nonce))
         return "the checksum of a frame's head does not match";
-    struct journal_frame f = {
-        .bytes = le32(in + 4),
-        .type = in[8],
-        .db = le16(in + 10),
-        .commands = le32(in + 12),
-        .epoch = le64(in + 16),
-        .lsn = le64(in + 24),
-        .hlc = le64(in + 32),
-        .durable = le64(in + JOURNAL_FRAME_DURABLE),
-        .payload_sum = le64(in + JOURNAL_FRAME_PAYLOAD),
-    };
+    struct journal_frame f = journal_frame_fields(in);
     if (in[9] || !(wire_is_data(f.type) || (f.type >= WIRE_PING && f.type < WIRE_TYPES)))
         return "a frame's type is not known";
     if (f.bytes > (wire_is_data(f.type) ? JOURNAL_PAYLOAD_MAX : WIRE_CONTROL_MAX))

@@ -3,25 +3,10 @@
 # transactions, publish and subscribe, keyspace events.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-server=$PWD/${BUILD:-build}/vecstore-server
-case ${BUILD:-build} in /*) server=$BUILD/vecstore-server ;; esac
-python=/usr/bin/python3
-if [ ! -x "$server" ] || ! "$python" -c 'import redis' 2>/dev/null; then
-    echo "no server built, or no python3-redis: skipped"
-    exit 0
-fi
-dir=$(mktemp -d "${TMPDIR:-/tmp}/vecstore-py-XXXXXX")
-pid=
-finish() {
-    if [ -n "$pid" ]; then
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    fi
-    rm -rf "$dir"
-}
-trap finish EXIT
-"$server" --port 0 --unixsocket "$dir/s" --dir "$dir" --save "" --appendonly no > "$dir/log" 2>&1 &
-pid=$!
+. tests/lib/check_server.sh
+need_server
+need_redis_py
+start_server
 "$python" - "$dir/s" <<'PY'
 import struct, sys, time
 import redis
@@ -30,14 +15,6 @@ def vector(*x):
     return struct.pack('<%df' % len(x), *x)
 
 r = redis.Redis(unix_socket_path=sys.argv[1])
-deadline = time.monotonic() + 20
-while True:                                 # until the server answers
-    try:
-        assert r.ping()
-        break
-    except redis.ConnectionError:
-        assert time.monotonic() < deadline, 'the server does not answer'
-
 assert r.info('server')['redis_version'] == '7.2.4'
 assert r.execute_command('VPARTITION', 'CREATE', 'py', 'DIM', 3, 'METRIC', 'L2') in (b'OK', 'OK')
 odd = b'\x00K\r\nEF\xff'

@@ -3,25 +3,10 @@
 # the limit holds, the entry that is asked for stays, entries that nobody asks for go.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. tests/lib/check_server.sh
 page=docs/semantic-cache.md
-server=$PWD/${BUILD:-build}/vecstore-server
-case ${BUILD:-build} in /*) server=$BUILD/vecstore-server ;; esac
-python=/usr/bin/python3
-if [ ! -x "$server" ] || ! "$python" -c 'import redis' 2>/dev/null; then
-    echo "no server built, or no python3-redis: NOT TESTED"
-    exit 0
-fi
-export PYTHONDONTWRITEBYTECODE=1
-dir=$(mktemp -d "${TMPDIR:-/tmp}/vecstore-cache-XXXXXX")
-pid=
-finish() {
-    if [ -n "$pid" ]; then
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    fi
-    rm -rf "$dir"
-}
-trap finish EXIT
+need_server
+need_redis_py
 
 sed -n '/^<!-- example:begin -->$/,/^<!-- example:end -->$/p' $page | sed '/^<!--/d; /^```/d' > "$dir/semantic_cache.py"
 sed -n '/^    \$ python3 semantic_cache.py /,/^$/p' $page | sed '1d; /^$/d; s/^    //' > "$dir/said"
@@ -29,15 +14,7 @@ if [ ! -s "$dir/semantic_cache.py" ] || [ ! -s "$dir/said" ]; then
     echo "$page has no program between its example marks, or does not say what it prints" >&2
     exit 1
 fi
-"$server" --port 0 --unixsocket "$dir/s" --dir "$dir" --save "" --appendonly no > "$dir/log" 2>&1 &
-pid=$!
-deadline=$((SECONDS + 20))
-until [ "$(redis-cli -s "$dir/s" ping 2>/dev/null)" = PONG ]; do
-    if [ $SECONDS -ge $deadline ]; then
-        echo "the server does not answer" >&2
-        exit 1
-    fi
-done
+start_server
 "$python" "$dir/semantic_cache.py" "unix://$dir/s" > "$dir/printed"
 diff "$dir/said" "$dir/printed"
 

@@ -3,39 +3,15 @@
 # and RESP3. RESP3 by redis-py takes its version 5, its typed commands take version 6: with Debian's, raw commands in RESP2.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-server=$PWD/${BUILD:-build}/vecstore-server
-case ${BUILD:-build} in /*) server=$BUILD/vecstore-server ;; esac
-if [ ! -x "$server" ]; then
-    echo "no server built: NOT TESTED"
-    exit 0
-fi
-export PYTHONDONTWRITEBYTECODE=1
-dir=$(mktemp -d "${TMPDIR:-/tmp}/vecstore-vset-XXXXXX")
-pid=
-finish() {
-    if [ -n "$pid" ]; then
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    fi
-    rm -rf "$dir"
-}
-trap finish EXIT
-"$server" --port 0 --unixsocket "$dir/s" --dir "$dir" --save "" --appendonly no > "$dir/log" 2>&1 &
-pid=$!
-deadline=$((SECONDS + 20))
-until [ "$(redis-cli -s "$dir/s" ping 2>/dev/null)" = PONG ]; do
-    if [ $SECONDS -ge $deadline ]; then
-        echo "the server does not answer" >&2
-        exit 1
-    fi
-done
+. tests/lib/check_server.sh
+need_server
+start_server
 examples=tests/clients/vector_sets.txt
 replay() { # replay COMMAND...: on an empty server
     redis-cli -s "$dir/s" flushall > "$dir/flushed"
     "$@"
 }
 
-python=/usr/bin/python3
 for protocol in 2 3; do
     replay "$python" tests/clients/transcript.py cli "$dir/s" $protocol $examples
 done

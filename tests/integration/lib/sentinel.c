@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "lib/run.h"
 #include "lib/wait.h"
 
 #define MAX      5
@@ -34,12 +34,6 @@ struct test_sentinels {
 
 static struct test_sentinels *alive;
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static void end(struct test_sentinels *t)
 {
     for (struct test_sentinels **p = &alive; *p; p = &(*p)->next) {
@@ -54,7 +48,7 @@ static void end(struct test_sentinels *t)
         kill(t->pid[i], SIGKILL);
         waitpid(t->pid[i], NULL, 0);
     }
-    nftw(t->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    run_remove_directory(t->dir);
     free(t);
 }
 

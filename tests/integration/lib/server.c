@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -22,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "lib/run.h"
 #include "lib/wait.h"
 
 #define START_MS 20000
@@ -54,12 +54,6 @@ static struct test_server *alive;
 
 /* ---- small parts ------------------------------------------------------------------------------------------------- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static void server_free(struct test_server *s)
 {
     for (struct test_server **p = &alive; *p; p = &(*p)->next) {
@@ -72,7 +66,7 @@ static void server_free(struct test_server *s)
         kill(s->pid, SIGKILL);
         waitpid(s->pid, NULL, 0);
     }
-    nftw(s->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    run_remove_directory(s->dir);
     for (size_t i = 0; i < s->arg_count; i++)
         free(s->args[i]);
     free(s);
@@ -431,7 +425,7 @@ int server_run(const char *const *args, int deadline_ms, char **output)
         waitpid(s.pid, &s.wait_status, 0);
     }
     *output = read_file(s.output_path);
-    nftw(s.dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    run_remove_directory(s.dir);
     return ended && WIFEXITED(s.wait_status) ? WEXITSTATUS(s.wait_status) : -1;
 }
 
