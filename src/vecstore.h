@@ -676,6 +676,24 @@ struct vs_opener {
 };
 /* [owner] Borrowed; NULL: none, nothing is opened or unloaded. Waits for openings under way. */
 void vs_set_opener(struct vs_store *store, const struct vs_opener *opener);
+/* Another partition in the place of one: what is there goes on being searched while the other is built by a worker,
+ * and then they change places, between two entries of the stream. */
+struct vs_replacing;
+/* [owner] `source` is called once, by a worker, as vs_opener.open is; borrowed with `arg` until vs_replace_end.
+ * VS_INVALID: there is no such partition; VS_NOMEM. */
+enum vs_status vs_replace_begin(struct vs_index *index, size_t i,
+                                enum vs_status (*source)(void *arg,
+                                                         enum vs_status (*build)(void *build_arg,
+                                                                                 const struct vs_part_image *image,
+                                                                                 struct buf *why),
+                                                         void *build_arg, struct buf *why),
+                                void *arg, struct vs_replacing **out);
+/* [owner] The store's wake is called when it is. */
+bool vs_replace_ended(const struct vs_replacing *r);
+/* [owner] Waits for it to end; with `place`, and when it has been built, what is to stand there stands there. Else
+ * all is as it was: VS_CANCELLED, VS_NOTFOUND (the partition has gone meanwhile), or what `source` answered. Frees it.
+ * Nothing is told to the journal. */
+enum vs_status vs_replace_end(struct vs_replacing *r, bool place, struct buf *why);
 /* [owner] The groups of a snapshot's files may stand in for the memory of chunks that have not changed
  * since: originals, and what the index's options allow. `g` (may be NULL): where its links lie, at `links`. Takes references; works
  * in slices of vs_poll. */

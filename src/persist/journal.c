@@ -214,6 +214,7 @@ enum vs_status journal_open(struct journal *j, const struct journal_manifest *gi
     j->written = j->synced = j->trusted_lsn = j->lsn;
     j->written_bytes = j->trusted_bytes = j->synced_bytes = j->segment->file.end;
     j->failed = j->closing = j->ended = false;
+    j->history_due = j->history_untold = j->history.known;
     journal_stored(j);
     j->base_size = j->closed_bytes + j->written_bytes;
     status = start_threads(j, err);

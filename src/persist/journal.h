@@ -80,12 +80,20 @@ uint64_t journal_hlc(const struct journal *j);
 void journal_set_epoch(struct journal *j, uint64_t epoch);
 /* [owner] Every record from now on is shown to `tap` as it ends: its frame, of which only `durable` and
  * the sums are not filled in, and the payload behind it; borrowed for the call. Records are encoded for
- * that also while the journal is not open. Outside groups; NULL: no more. */
-typedef void (*journal_tap)(void *arg, const struct journal_frame *f, const uint8_t *bytes);
+ * that also while the journal is not open. Outside groups; NULL: no more. True: the record counts in the
+ * history that was set; else the tap has set what holds behind the record. */
+typedef bool (*journal_tap)(void *arg, const struct journal_frame *f, const uint8_t *bytes);
 void journal_set_tap(struct journal *j, journal_tap tap, void *arg);
 /* [owner] Before a group that does again what a record of another node says: it gets that record's
- * time, and the tap does not see it. */
-void journal_follow(struct journal *j, uint64_t hlc);
+ * time, and the tap does not see it. In the history it counts `bytes`, frame and payload; 0: what is done is
+ * not that record, or not all of it (also within the group). */
+void journal_follow(struct journal *j, uint64_t hlc, uint64_t bytes);
+/* [owner] Outside records, or in the tap: which history the data are of as they stand, and at which offset
+ * (NULL: none). It is written before the next record that counts, and at the next turn; snapshots take it
+ * along. A record that does not count ends it, as with a tap that is not there. */
+void journal_set_history(struct journal *j, const struct journal_history *h);
+/* [owner] What is known of it; at first what a load has found. */
+struct journal_track journal_known(const struct journal *j);
 /* [owner] At the end of a turn's work, outside groups: hands over what it made. */
 void journal_turn(struct journal *j);
 /* [owner] Replies to records up to this LSN may leave; UINT64_MAX while no journal is open. */
@@ -131,6 +139,7 @@ struct journal_loaded {
     bool sealed;                 /* it ended with a clean shutdown */
     size_t left_out;             /* segments behind a gap, or behind what is lost: not applied */
     uint64_t left_first;         /* LSN of their first record */
+    struct journal_track track;  /* the history of the data */
     bool cut;                    /* a torn tail was cut aside: */
     uint64_t cut_at, cut_bytes;
     char cut_file[256];
@@ -138,12 +147,14 @@ struct journal_loaded {
 };
 
 /* [owner] `m` is borrowed and changed: when loading is done its last segment is closed where the
- * records end, as journal_open wants it. Records up to `after_lsn` are in the store already.
+ * records end, as journal_open wants it. Records up to `after_lsn` are in the store already, which is of the
+ * history `track`.
  * VS_CORRUPT: a file is not there, or records between are missing. Of a partial journal the segments
  * behind a gap are left out instead. */
 enum vs_status journal_loader_open(const struct vfs *v, const char *dir, const char *name,
                                    struct journal_manifest *m, uint64_t after_lsn,
-                                   bool truncated_ok, struct journal_loader **out, struct buf *why);
+                                   const struct journal_track *track, bool truncated_ok,
+                                   struct journal_loader **out, struct buf *why);
 /* [owner] Applies records until `until_ns` of the monotonic clock, or all (*done). VS_CORRUPT, VS_IO,
  * VS_NOMEM: the store holds a part, `why` says file, offset, reason and what repairs it. */
 enum vs_status journal_loader_step(struct journal_loader *l, struct vs_store *s, uint64_t until_ns,

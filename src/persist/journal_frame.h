@@ -2,13 +2,13 @@
  *
  *     header, 64 bytes                     record: frame, 64 bytes, then the payload
  *      0  8  "VSJOURN1"                     0  4  "VSR1"
- *      8  u32  version, 1                   4  u32  bytes of the payload, at most 1 GiB
+ *      8  u32  version, 2                   4  u32  bytes of the payload, at most 1 GiB
  *     12  u32  bytes of the header, 64      8  u8   type
- *     16  u64  number of the segment        9  u8   flags, 0
+ *     16  u64  number of the segment        9  u8   flags: 1 it counts in the history
  *     24  u64  LSN of its first record     10  u16  database that the payload begins in
  *     32  u64  epoch                       12  u32  commands in the payload
  *     40  u64  HLC when it was made        16  u64  epoch
- *     48  u64  nonce, random               24  u64  LSN (a seal: that of the record before it)
+ *     48  u64  nonce, random               24  u64  LSN (others than records: that of the one before)
  *     56  u64  sum of 0..55                32  u64  HLC
  *                                          40  u64  durable: the highest LSN known to be synced
  *                                                   when this was written
@@ -18,7 +18,15 @@
  *
  * Every bit lies under a sum. The nonce keeps bytes of another file, or of this place's former
  * life, from verifying. The frame has a sum of its own so that a length is believed before it is
- * used. Pure functions; any thread. */
+ * used.
+ *
+ * HISTORY. Replication (src/repl) counts the bytes of records in a line that several nodes share. A
+ * frame of that type says which line the data are of, and at which offset they stand there; each
+ * record behind it that counts (the flag) moves that by its frame and payload. Behind a record that
+ * does not count nothing is known before the next such frame. So whatever prefix of a journal is left
+ * says what may be claimed of it. (Version 1 had neither.)
+ *
+ * Pure functions; any thread. */
 #ifndef PERSIST_JOURNAL_FRAME_H
 #define PERSIST_JOURNAL_FRAME_H
 
@@ -38,7 +46,18 @@
 enum journal_type {
     JOURNAL_DATA = 1,  /* one command */
     JOURNAL_BATCH,     /* several, all or none */
-    JOURNAL_SEAL       /* the end of a segment, written at rotation and shutdown */
+    JOURNAL_SEAL,      /* the end of a segment, written at rotation and shutdown */
+    JOURNAL_HISTORY    /* a struct journal_history */
+};
+
+#define JOURNAL_COUNTED 1u  /* a flag of records */
+#define JOURNAL_HISTORY_BYTES 64
+
+/* Payload: 0 id, 20 second id, 40 second, 48 nonce, 56 offset. */
+struct journal_history {
+    uint8_t id[20], id2[20];  /* zeros: none */
+    uint64_t second;          /* up to this offset the line is also id2; UINT64_MAX: there is none */
+    uint64_t nonce, offset;
 };
 
 struct journal_header {
@@ -47,7 +66,7 @@ struct journal_header {
 
 struct journal_frame {
     uint32_t bytes;
-    uint8_t type;
+    uint8_t type, flags;
     uint16_t db;
     uint32_t commands;
     uint64_t epoch, lsn, hlc, durable, payload_sum;
@@ -67,5 +86,17 @@ struct journal_frame journal_frame_fields(const uint8_t in[JOURNAL_FRAME]);
 const char *journal_frame_get(const uint8_t in[JOURNAL_FRAME], uint64_t nonce,
                               struct journal_frame *out);
 bool journal_payload_good(const struct journal_frame *f, uint64_t nonce, const void *payload);
+
+void journal_history_put(const struct journal_history *h, uint8_t out[JOURNAL_HISTORY_BYTES]);
+/* False: it says that none is known. */
+bool journal_history_get(const uint8_t in[JOURNAL_HISTORY_BYTES], struct journal_history *out);
+
+/* What is known of the data while records are gone through. Zeroed: nothing. */
+struct journal_track {
+    bool known;
+    struct journal_history at;  /* offset: behind the last record */
+};
+/* A frame that has been read, and (of a history's) its payload. */
+void journal_track_frame(struct journal_track *t, const struct journal_frame *f, const void *payload);
 
 #endif

@@ -7,6 +7,8 @@
 #include "persist/effect.h"
 #include "persist/journal_int.h"
 
+#define HISTORY_ROOM (JOURNAL_FRAME + JOURNAL_HISTORY_BYTES)
+
 static struct journal_chunk *current(struct journal *j)
 {
     if (!j->cur) {
@@ -35,7 +37,7 @@ static enum vs_status prepare(void *arg, const struct vs_effect *e)
     if (!j->effects && journal_is_open(j) && journal_failed(j))
         return VS_IO;
     struct journal_chunk *c = current(j);
-    size_t size = effect_size(e) + EFFECT_SELECT_MAX;
+    size_t size = effect_size(e) + EFFECT_SELECT_MAX + HISTORY_ROOM;
     size_t payload = j->effects ? c->bytes.len - j->frame_at - JOURNAL_FRAME : 0;
     if (size > JOURNAL_PAYLOAD_MAX - payload)
         return VS_LIMIT;
@@ -50,10 +52,64 @@ static uint64_t take_time(struct journal *j)
     return j->follow_hlc;
 }
 
+/* ---- the history that the data are of ---- */
+
+static void put_history(struct journal *j, struct journal_chunk *c)
+{
+    static const struct journal_history none;
+    uint8_t *frame = (uint8_t *)buf_reserve(&c->bytes, HISTORY_ROOM);
+    journal_frame_put(&(struct journal_frame){.type = JOURNAL_HISTORY,
+                                              .bytes = JOURNAL_HISTORY_BYTES,
+                                              .epoch = j->epoch,
+                                              .lsn = j->lsn,
+                                              .hlc = j->hlc->last},
+                      frame);
+    journal_history_put(j->history.known ? &j->history.at : &none, frame + JOURNAL_FRAME);
+    c->bytes.len += HISTORY_ROOM;
+    j->history_untold = false;
+}
+
+void journal_set_history(struct journal *j, const struct journal_history *h)
+{
+    if (!h && !j->history.known)
+        return;
+    j->history.known = j->history_due = h != NULL;
+    j->history_untold = true;
+    if (h)
+        j->history.at = *h;
+}
+
+struct journal_track journal_known(const struct journal *j)
+{
+    return j->history;
+}
+
+/* The record has been counted by another node as `bytes`, or not at all; `said`: by ours, too. */
+static void count(struct journal *j, uint64_t bytes, bool said)
+{
+    j->history.known &= bytes != 0;
+    j->history.at.offset += bytes;
+    j->history_due = !said;
+}
+
+/* Does the record, which has just ended, say that it counts? */
+static bool ends_counted(struct journal *j, struct journal_chunk *c)
+{
+    uint64_t bytes = JOURNAL_FRAME + (uint64_t)j->frame.bytes;
+    bool said = j->follows && j->follow_bytes == bytes;
+    if (j->follows)
+        count(j, j->follow_bytes, said);
+    else if (!j->tap)
+        count(j, 0, false);
+    else if ((said = j->tap(j->tap_arg, &j->frame, (const uint8_t *)c->bytes.data + j->frame_at)))
+        count(j, bytes, true);
+    return said && j->history.known;
+}
+
 static void show(struct journal *j, struct journal_chunk *c)
 {
-    if (j->tap && !j->follows)
-        j->tap(j->tap_arg, &j->frame, (const uint8_t *)c->bytes.data + j->frame_at);
+    if (ends_counted(j, c))
+        c->bytes.data[j->frame_at + 9] = JOURNAL_COUNTED;
     if (journal_is_open(j))
         return;
     /* It was made for the tap alone. */
@@ -69,6 +125,7 @@ static void end_record(struct journal *j)
     j->lsn++;
     j->effects = 0;
     if (!is_kept(j)) {
+        count(j, j->follows ? j->follow_bytes : 0, false);
         j->follows = false;
         return;
     }
@@ -94,6 +151,8 @@ static void append(void *arg, const struct vs_effect *e)
     if (is_kept(j)) {
         struct buf *out = &current(j)->bytes;
         if (!j->effects) {
+            if (j->history_due && j->history.known && journal_is_open(j))
+                put_history(j, j->cur);
             j->frame_at = out->len;
             j->frame = (struct journal_frame){.db = (uint16_t)e->db};
             j->db = e->db;
@@ -138,10 +197,11 @@ void journal_set_tap(struct journal *j, journal_tap tap, void *arg)
     j->tap_arg = arg;
 }
 
-void journal_follow(struct journal *j, uint64_t hlc)
+void journal_follow(struct journal *j, uint64_t hlc, uint64_t bytes)
 {
     j->follows = true;
     j->follow_hlc = hlc;
+    j->follow_bytes = bytes;
 }
 
 uint64_t journal_lsn(const struct journal *j)
@@ -164,7 +224,7 @@ void journal_set_epoch(struct journal *j, uint64_t epoch)
 static void hand_over(struct journal *j, bool rotate)
 {
     struct journal_chunk *c = rotate ? current(j) : j->cur;
-    if (!c || (!c->first && !rotate))
+    if (!c || (!c->bytes.len && !rotate))
         return;
     assert(!j->effects);
     j->cur = NULL;
@@ -180,8 +240,15 @@ static void hand_over(struct journal *j, bool rotate)
 
 void journal_turn(struct journal *j)
 {
-    if (journal_is_open(j))
-        hand_over(j, false);
+    if (!journal_is_open(j))
+        return;
+    if (j->history_untold && !journal_failed(j)) {
+        struct journal_chunk *c = current(j);
+        if (!c->bytes.len)
+            c->since_ns = clock_mono_ns();
+        put_history(j, c);
+    }
+    hand_over(j, false);
 }
 
 enum vs_status journal_rotate(struct journal *j, uint64_t *lsn)

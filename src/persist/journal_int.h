@@ -30,7 +30,7 @@
 struct journal_chunk {
     struct journal_chunk *next;
     struct buf bytes;
-    uint64_t first, last;  /* LSNs */
+    uint64_t first, last;  /* LSNs; first 0: it holds no record, but what is said of a history */
     uint64_t since_ns;     /* when its first record was made */
     uint64_t end;          /* once written: where it ends in its segment */
     bool rotate;           /* the segment ends behind it; it may be empty */
@@ -69,7 +69,13 @@ struct journal {
     journal_tap tap;               /* NULL: none */
     void *tap_arg;
     bool follows;                  /* the group is that of another node's record .. */
-    uint64_t follow_hlc;           /* .. of this time */
+    uint64_t follow_hlc;           /* .. of this time .. */
+    uint64_t follow_bytes;         /* .. and size; 0: it is not all of it */
+    /* Of which history the data are (as of `lsn`). `due`: the next record that counts has it written before
+     * it, in its own chunk. `untold`: it is written at the next turn, too, should no record come; that
+     * may get lost when the segment fails, and is of no consequence then. */
+    struct journal_track history;
+    bool history_due, history_untold;
 
     _Atomic bool open, failed;
     _Atomic size_t buffered;

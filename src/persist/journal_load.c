@@ -129,7 +129,8 @@ static enum vs_status sum_sizes(struct journal_loader *l, struct buf *why)
 
 enum vs_status journal_loader_open(const struct vfs *v, const char *dir, const char *name,
                                    struct journal_manifest *m, uint64_t after_lsn,
-                                   bool truncated_ok, struct journal_loader **out, struct buf *why)
+                                   const struct journal_track *track, bool truncated_ok,
+                                   struct journal_loader **out, struct buf *why)
 {
     struct journal_loader *l = mem_zalloc(sizeof(*l));
     l->vfs = v;
@@ -139,6 +140,7 @@ enum vs_status journal_loader_open(const struct vfs *v, const char *dir, const c
     l->after_lsn = after_lsn;
     l->truncated_ok = truncated_ok;
     l->result.lsn = after_lsn;
+    l->result.track = *track;
     enum vs_status status = VS_OK;
     size_t joined = journal_manifest_joined(m, after_lsn);
     if (joined < m->count)
@@ -247,7 +249,7 @@ static void note_durable(struct journal_loader *l)
     const struct journal_reader *r = &l->reader;
     if (r->frame.durable + 1 >= r->frame.lsn && r->frame.lsn > l->durable_last) {
         l->durable_last = r->frame.lsn - 1;
-        l->durable_end = r->record_at;
+        l->durable_end = r->group_at;
     }
     for (; l->mark_first < l->marks && l->mark[l->mark_first].lsn <= r->frame.durable;
          l->mark_first++) {
@@ -289,6 +291,7 @@ static void segment_done(struct journal_loader *l)
             l->result.lsn = f->last;
         l->segment++;
     }
+    l->result.track = r->track;
     journal_reader_close(r);
     l->reading = false;
 }
@@ -303,6 +306,8 @@ static enum vs_status open_segment(struct journal_loader *l, struct buf *why)
     enum vs_status status = journal_reader_open(&l->reader, l->vfs, path, f, &reason);
     l->reading = true;
     l->reader.epoch = l->result.epoch;
+    l->reader.track = l->result.track;
+    l->reader.after = l->after_lsn;
     l->durable_end = l->marked = JOURNAL_HEADER;
     l->durable_last = f->first - 1;
     if (f->unsure) {

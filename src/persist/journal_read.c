@@ -138,12 +138,27 @@ static enum journal_found at_end(struct journal_reader *r)
     return judge(r, "the records that the manifest says are in it are not all there");
 }
 
+/* The payload behind the frame at r->at. RECORD: it is good, and stands behind *bytes. */
+static enum journal_found read_payload(struct journal_reader *r, const uint8_t **bytes)
+{
+    if (r->size - r->at - JOURNAL_FRAME < r->frame.bytes)
+        return judge(r, "the payload of a record is cut off");
+    *bytes = view(r, r->at, JOURNAL_FRAME + (size_t)r->frame.bytes);
+    if (!*bytes)
+        return JOURNAL_FOUND_FAILED;
+    if (!journal_payload_good(&r->frame, r->header.nonce, *bytes + JOURNAL_FRAME))
+        return judge(r, r->frame.type == JOURNAL_SEAL ? "the checksum of the seal does not match"
+                                                      : "the checksum of a record's payload does not match");
+    return JOURNAL_FOUND_RECORD;
+}
+
 enum journal_found journal_reader_next(struct journal_reader *r)
 {
     if (!r->headed) {
         r->reason = "the header is cut off";
         return JOURNAL_FOUND_TORN;
     }
+    r->group_at = r->at;
     for (;;) {
         if (r->at == r->size)
             return at_end(r);
@@ -157,10 +172,14 @@ enum journal_found journal_reader_next(struct journal_reader *r)
         const char *wrong = journal_frame_get(bytes, r->header.nonce, &r->frame);
         if (wrong)
             return judge(r, wrong);
+        bool record = r->frame.type != JOURNAL_SEAL && r->frame.type != JOURNAL_HISTORY;
+        if (!record) {
+            enum journal_found found = read_payload(r, &bytes);
+            if (found != JOURNAL_FOUND_RECORD)
+                return found;
+        }
         r->sealed = r->frame.type == JOURNAL_SEAL;
-        if (r->sealed && !journal_payload_good(&r->frame, r->header.nonce, bytes))
-            return judge(r, "the checksum of the seal does not match");
-        if (r->frame.lsn != r->next - r->sealed) {
+        if (r->frame.lsn != r->next - !record) {
             r->reason = "it is a good record, but not the one that belongs here";
             return JOURNAL_FOUND_DAMAGED;
         }
@@ -169,17 +188,18 @@ enum journal_found journal_reader_next(struct journal_reader *r)
             return JOURNAL_FOUND_DAMAGED;
         }
         r->epoch = r->frame.epoch;
-        if (!r->sealed)
+        if (record)
             break;
-        r->at += JOURNAL_FRAME;
+        if (r->frame.lsn >= r->after)
+            journal_track_frame(&r->track, &r->frame, bytes + JOURNAL_FRAME);
+        r->at += JOURNAL_FRAME + (uint64_t)r->frame.bytes;
     }
-    if (r->size - r->at - JOURNAL_FRAME < r->frame.bytes)
-        return judge(r, "the payload of a record is cut off");
-    const uint8_t *bytes = view(r, r->at, JOURNAL_FRAME + (size_t)r->frame.bytes);
-    if (!bytes)
-        return JOURNAL_FOUND_FAILED;
-    if (!journal_payload_good(&r->frame, r->header.nonce, bytes + JOURNAL_FRAME))
-        return judge(r, "the checksum of a record's payload does not match");
+    const uint8_t *bytes;
+    enum journal_found found = read_payload(r, &bytes);
+    if (found != JOURNAL_FOUND_RECORD)
+        return found;
+    if (r->frame.lsn > r->after)
+        journal_track_frame(&r->track, &r->frame, NULL);
     r->payload = (const char *)bytes + JOURNAL_FRAME;
     r->record_at = r->at;
     r->at += JOURNAL_FRAME + (uint64_t)r->frame.bytes;

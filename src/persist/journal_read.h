@@ -42,10 +42,15 @@ struct journal_reader {
     uint64_t next;                 /* its LSN */
     bool sealed;
     uint64_t epoch;                /* of the record before; the reader's owner sets it at first */
+    /* Of which history the data are behind the last record found, when those up to `after` came from
+     * elsewhere. The owner sets both at first. */
+    struct journal_track track;
+    uint64_t after;
     /* The last record found; payload borrowed until the next call. */
     struct journal_frame frame;
     const char *payload;
     uint64_t record_at;
+    uint64_t group_at;             /* where it begins with what was said of its history right before it */
     /* TORN and DAMAGED. */
     const char *reason;
     /* FAILED. */

@@ -181,7 +181,7 @@ static struct journal_chunk *take_all(struct journal *j, uint64_t *trusted)
     while (j->queue.head) {
         struct journal_chunk *c = j->queue.head;
         j->queue.head = c->next;
-        if (c->first)
+        if (c->bytes.len)
             journal_chunks_push(&j->retained, c);
         else
             journal_chunk_free(c);
@@ -207,7 +207,7 @@ static enum vs_status make_ready(struct journal *j, struct vfs_error *err)
     struct journal_segment *s = j->next;
     bool more = fresh;
     for (; c && !status; c = c->next)
-        if (c->last > s->last) {
+        if (c->last > s->last || (!c->first && c->last == s->last)) {
             status = journal_segment_append(j, s, c, err);
             more = true;
         }

@@ -42,7 +42,9 @@ void journal_drop(struct journal *j)
     /* What the file is worth was settled when it failed. */
     if (j->failed)
         return;
-    while (j->retained.head && j->retained.head->last <= safe) {
+    /* What holds no record is not known to be written by its number. */
+    while (j->retained.head && j->retained.head->last <= safe &&
+           (j->retained.head->first || j->retained.head->end)) {
         struct journal_chunk *c = pop(&j->retained);
         j->trusted_lsn = c->last;
         j->trusted_bytes = c->end;
@@ -132,7 +134,7 @@ static struct journal_chunk *take(struct journal *j, bool *rotate)
     while (j->queue.head && !*rotate) {
         struct journal_chunk *c = pop(&j->queue);
         *rotate = c->rotate;
-        if (!c->first) {
+        if (!c->bytes.len) {
             journal_chunk_free(c);
             continue;
         }

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "persist/journal.h"
 #include "persist/scrub.h"
+#include "persist/snapshot_only.h"
 #include "persist/vfs.h"
 #include "vecstore.h"
 
@@ -68,9 +69,9 @@ struct journal *persist_journal(struct persist *p);
 enum vs_status persist_save(struct persist *p, bool rewrite, void (*done)(void *arg, bool ok),
                             void *arg);
 /* Starts a snapshot as of now that goes to `out` (stream.h; copied) and nowhere else: the data of another
- * node. VS_EXISTS: a snapshot or rewrite runs, or one before is not over yet: to be tried again. */
-enum vs_status persist_send(struct persist *p, const struct vfs *out, void (*done)(void *arg, bool ok),
-                            void *arg);
+ * node; `only` (borrowed; NULL: all) one partition alone. VS_EXISTS: a snapshot or rewrite runs, or one before is not over yet: to be tried again. */
+enum vs_status persist_send(struct persist *p, const struct vfs *out, const struct snapshot_only *only,
+                            void (*done)(void *arg, bool ok), void *arg);
 /* One that runs is given up: its `done` says false, the files it made go. */
 void persist_save_abort(struct persist *p);
 /* A rewrite as soon as nothing runs. */

@@ -45,6 +45,7 @@ struct persist {
     struct journal_manifest manifest;/* as it was found, then as the loader left it */
     struct journal_loader *loader;
     uint64_t lsn;                    /* of the last record that is in the store */
+    struct journal_track track;      /* .. and the history that it is of */
     bool adopted;                    /* it was there before */
     bool replays;                    /* a journal follows */
     struct journal_manifest left;    /* segments that cannot be applied, to be put aside */

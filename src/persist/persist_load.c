@@ -97,6 +97,7 @@ static enum vs_status snapshot_step(struct persist *p, uint64_t until_ns, struct
     log_notice("Snapshot loaded: %" PRIu64 " elements in %" PRIu32 " indexes, %" PRIu32
                " files, as of record %" PRIu64, m->elements, m->nindexes, m->nfiles, m->lsn);
     p->lsn = m->lsn;
+    p->track = m->track;
     if (p->from_dump)
         p->dump_id = m->id;
     observe(p, m->hlc);
@@ -195,7 +196,7 @@ static enum vs_status replay(struct persist *p, uint64_t until_ns, struct buf *w
     enum vs_status status = VS_OK;
     if (!p->loader)
         status = journal_loader_open(&p->vfs, p->journal_dir, p->appendfilename, &p->manifest,
-                                     p->lsn, p->load_truncated, &p->loader, why);
+                                     p->lsn, &p->track, p->load_truncated, &p->loader, why);
     if (status == VS_OK)
         status = journal_loader_step(p->loader, p->store, until_ns, &done, why);
     if (status != VS_OK || !done)
@@ -214,6 +215,7 @@ static enum vs_status replay(struct persist *p, uint64_t until_ns, struct buf *w
                " bytes, last record %" PRIu64, l->records, l->commands, l->total, l->lsn);
     if (l->lsn > p->lsn)
         p->lsn = l->lsn;
+    p->track = l->track;
     observe(p, l->hlc);
     if (l->epoch > p->epoch)
         p->epoch = l->epoch;
@@ -237,6 +239,7 @@ static enum vs_status start(struct persist *p, struct buf *why)
                                 .progress = p->wake,
                                 .arg = p->wake_arg};
     p->journal = journal_new(&o, &p->hlc, p->lsn + 1);
+    journal_set_history(p->journal, p->track.known ? &p->track.at : NULL);
     if (p->appendonly) {
         struct journal_status now;
         p->manifest.life = p->life;

@@ -140,6 +140,7 @@ static enum vs_status begin(struct persist *p)
                                       .lsn = p->save_lsn,
                                       .epoch = p->epoch,
                                       .hlc = journal_hlc(p->journal),
+                                      .track = journal_known(p->journal),
                                       .commit = rewrite ? commit_base : NULL,
                                       .commit_arg = p,
                                       .wake = p->wake,
@@ -189,8 +190,8 @@ enum vs_status persist_save(struct persist *p, bool rewrite, void (*done)(void *
     return VS_OK;
 }
 
-enum vs_status persist_send(struct persist *p, const struct vfs *out, void (*done)(void *arg, bool ok),
-                            void *arg)
+enum vs_status persist_send(struct persist *p, const struct vfs *out, const struct snapshot_only *only,
+                            void (*done)(void *arg, bool ok), void *arg)
 {
     if (p->state != PERSIST_RUNNING)
         return VS_INVALID;
@@ -207,7 +208,8 @@ enum vs_status persist_send(struct persist *p, const struct vfs *out, void (*don
                                       .wake = p->wake,
                                       .wake_arg = p->wake_arg,
                                       .copy_from = &p->vfs,
-                                      .copy_segments = p->segments};
+                                      .copy_segments = p->segments,
+                                      .only = only};
     enum vs_status status = snapshot_save_start(&o, p->store, &p->save);
     if (status != VS_OK)
         return status;

@@ -23,6 +23,7 @@
 
 #include "persist/scrub.h"
 #include "persist/snapshot_manifest.h"
+#include "persist/snapshot_only.h"
 
 /* Behind `dbfilename`: the directory of segment files. */
 #define SNAPSHOT_DIR_SUFFIX ".d"
@@ -38,6 +39,7 @@ struct snapshot_save_options {
     const char *manifest;       /* file; replaced */
     uint64_t id;                /* that no other snapshot has; 0: a random one */
     uint64_t lsn, epoch, hlc;   /* of the last record before the cut, which is now */
+    struct journal_track track; /* the history that the data are of; zeroed: it is not said */
     /* On the thread, when the manifest is durable: the last step. May be NULL. When it fails the
      * manifest is removed, so it must be one whose name is new. */
     enum vs_status (*commit)(void *arg, struct vfs_error *err);
@@ -53,6 +55,7 @@ struct snapshot_save_options {
      * ordinary snapshot. */
     const struct vfs *copy_from;
     const char *copy_segments;  /* their directory */
+    const struct snapshot_only *only; /* of a copy: one partition alone; NULL: all. Borrowed */
 };
 /* The cut is this moment; everything else follows in vs_poll and on the thread. VS_EXISTS: a cut
  * is running, or is not over yet. VS_NOMEM. */
@@ -100,6 +103,13 @@ uint64_t snapshot_load_bytes(const struct snapshot_load *l, uint64_t *total);
 /* NULL is fine. Stops it when it runs. */
 void snapshot_load_free(struct snapshot_load *l);
 
+/* Reads a copy of the one partition `only`, of an index of these options, and calls `build` with it as vs_opener.open does.
+ * The files may go then. VS_CORRUPT, VS_IO, VS_NOMEM, or what `build` answers. Any thread. */
+enum vs_status snapshot_read_part(const struct vfs *v, const char *segments, const char *manifest,
+                                  const struct snapshot_only *only, const struct vs_index_options *options,
+                                  enum vs_status (*build)(void *arg, const struct vs_part_image *image,
+                                                          struct buf *why),
+                                  void *arg, struct buf *why);
 /* Reads everything a snapshot consists of and checks sums and structure of every file, without a
  * store. */
 enum vs_status snapshot_verify(const struct vfs *v, const char *segments,

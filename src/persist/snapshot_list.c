@@ -101,6 +101,7 @@ static bool make_manifest(struct snapshot_save *s)
     s->manifest.lsn = s->o.lsn;
     s->manifest.epoch = s->o.epoch;
     s->manifest.hlc = s->o.hlc;
+    s->manifest.track = s->o.track;
     s->manifest.wall_ms = s->wall_ms;
     s->manifest.cut = s->cut_number;
     s->manifest.databases = vs_databases(s->store);

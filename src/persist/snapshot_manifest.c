@@ -11,7 +11,7 @@
 #include "persist/le.h"
 #include "persist/vfs_path.h"
 
-enum item_type { ITEM_FILE = 1, ITEM_INDEX, ITEM_PARTITION, ITEM_SECTION, ITEM_END };
+enum item_type { ITEM_FILE = 1, ITEM_INDEX, ITEM_PARTITION, ITEM_SECTION, ITEM_END, ITEM_HISTORY };
 
 #define ITEM_HEAD 8
 #define FILE_BYTES 34      /* without the name */
@@ -184,6 +184,14 @@ static void put_header(const struct snapshot_manifest *m, uint32_t nparts, struc
     le64_put(h + 120, hash_bytes(h, 120, 0));
 }
 
+static bool put_history(const struct journal_track *track, struct buf *out)
+{
+    uint8_t *p = track->known ? item(out, ITEM_HISTORY, JOURNAL_HISTORY_BYTES) : NULL;
+    if (p)
+        journal_history_put(&track->at, p);
+    return p || !track->known;
+}
+
 bool snapshot_manifest_encode(const struct snapshot_manifest *m, struct buf *out)
 {
     uint32_t nparts = 0;
@@ -201,7 +209,7 @@ bool snapshot_manifest_encode(const struct snapshot_manifest *m, struct buf *out
         for (uint32_t k = 0; k < m->index[i].nparts && ok; k++)
             ok = put_part(&m->index[i].part[k], &b);
     }
-    ok = ok && item(&b, ITEM_END, 0) && buf_try_reserve(out, b.len);
+    ok = ok && put_history(&m->track, &b) && item(&b, ITEM_END, 0) && buf_try_reserve(out, b.len);
     if (ok) {
         put_header(m, nparts, &b);
         buf_append(out, b.data, b.len);
@@ -508,6 +516,15 @@ static enum vs_status check_places(struct reader *r)
     return status;
 }
 
+static enum vs_status read_history(struct reader *r, const uint8_t *p, size_t len, size_t at)
+{
+    struct journal_track *track = &r->m->track;
+    if (track->known || len != JOURNAL_HISTORY_BYTES)
+        return bad(r, at, "the entry of the history has the wrong length or place");
+    track->known = journal_history_get(p, &track->at);
+    return track->known ? VS_OK : bad(r, at, "the entry of the history names none");
+}
+
 static enum vs_status read_end(struct reader *r, size_t len, size_t at)
 {
     const uint8_t *h = r->data;
@@ -540,13 +557,15 @@ static enum vs_status read_items(struct reader *r)
         size_t len = le32(r->data + at + 4);
         type = le16(r->data + at);
         r->at = at + ITEM_HEAD + len;
-        if (le16(r->data + at + 2) || (r->sections_left && type != ITEM_SECTION))
+        if (le16(r->data + at + 2) || (r->sections_left && type != ITEM_SECTION) ||
+            (r->m->track.known && type != ITEM_END))
             return bad(r, at, "an entry where another belongs");
         switch (type) {
         case ITEM_FILE: status = read_file(r, p, len, at + ITEM_HEAD); break;
         case ITEM_INDEX: status = read_index(r, p, len, at + ITEM_HEAD); break;
         case ITEM_PARTITION: status = read_part(r, p, len, at + ITEM_HEAD); break;
         case ITEM_SECTION: status = read_section(r, p, len, at + ITEM_HEAD); break;
+        case ITEM_HISTORY: status = read_history(r, p, len, at + ITEM_HEAD); break;
         case ITEM_END: status = read_end(r, len, at); break;
         default: status = bad(r, at, "an entry of a type that does not exist");
         }

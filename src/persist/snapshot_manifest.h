@@ -1,13 +1,13 @@
 /* A snapshot's manifest: all of it but the bytes of records and graphs, which lie in segment files.
  *
  *     0  "VSSNAPM1"             24  u64 snapshot id     64  u64 cut number     88  u64 elements
- *     8  u32 version, 3         32  u64 LSN             72  u32 databases      96  u64 records digests
+ *     8  u32 version, 4         32  u64 LSN             72  u32 databases      96  u64 records digests
  *    12  u32 header, 128        40  u64 epoch           76  u32 files         104  u64 graph digests
  *    16  u64 bytes of the file  48  u64 HLC at the cut  80  u32 indexes       112  u64 sum of the rest
  *                               56  u64 wall clock, ms  84  u32 partitions    120  u64 sum of 0..119
  *
  * then items {u16 type, u16 0, u32 bytes, payload}: all FILEs; each INDEX, its PARTITIONs, each with
- * its SECTIONs; END. Byte tables of the payloads are in docs/durability.md. Everything is covered by
+ * its SECTIONs; the HISTORY, when it is known; END. Byte tables of the payloads are in docs/durability.md. Everything is covered by
  * a sum, and what is read is checked against itself before it is believed: numbers in range, sections
  * inside files, partitions in rising order. That what lies in the sections makes sense is for who
  * reads them.
@@ -18,11 +18,12 @@
 
 #include "base/buf.h"
 #include "index/columns.h"
+#include "persist/journal_frame.h"
 #include "persist/segment.h"
 #include "vecstore.h"
 
 #define SNAPSHOT_MAGIC "VSSNAPM1"
-#define SNAPSHOT_VERSION 3
+#define SNAPSHOT_VERSION 4
 #define SNAPSHOT_HEADER 128
 #define SNAPSHOT_MANIFEST_MAX ((size_t)1 << 30)
 #define SNAPSHOT_KEY_MAX (512u << 20)
@@ -84,6 +85,7 @@ struct snapshot_index {
 /* Zero-initialised is valid and empty. */
 struct snapshot_manifest {
     uint64_t id, lsn, epoch, hlc, wall_ms, cut;
+    struct journal_track track; /* the history that the data are of, at its cut */
     uint32_t databases;
     uint64_t elements, records_digest, graph_digest; /* sums over the partitions */
     uint32_t nfiles, nindexes;

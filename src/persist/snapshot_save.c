@@ -323,20 +323,28 @@ static void *save_thread(void *arg)
 
 /* ---- the cut's hooks, on the owner ---- */
 
+static bool is_wanted(const struct snapshot_save *s, const struct vs_cut_part *cut)
+{
+    const struct snapshot_only *o = s->o.only;
+    return !o || (cut->number == o->number && cut->db == o->db && cut->key_len == o->key_len &&
+                  !memcmp(cut->key, o->key, o->key_len));
+}
+
 static void on_ready(void *arg, struct vs_cut_part *cut)
 {
     struct snapshot_save *s = arg;
+    bool wanted = is_wanted(s, cut);
     pthread_mutex_lock(&s->lock);
-    bool deaf = s->deaf;
-    if (!deaf) {
+    bool takes = !s->deaf && wanted;
+    if (takes) {
         cut->next = NULL;
         *s->ready_tail = cut;
         s->ready_tail = &cut->next;
-        s->nready++;
-        pthread_cond_signal(&s->news);
     }
+    s->nready += !s->deaf;
+    pthread_cond_signal(&s->news);
     pthread_mutex_unlock(&s->lock);
-    if (deaf)
+    if (!takes)
         part_done(cut);
 }
 

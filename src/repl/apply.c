@@ -121,6 +121,7 @@ static void retire(struct repl *r)
     size_t n = sizeof(r->old) / sizeof(r->old[0]), i = 0;
     if (!r->link)
         return;
+    mend_stop(r);
     drop_item(r);
     link_stop(r->link);
     while (i < n && r->old[i])
@@ -146,6 +147,7 @@ static void lost(struct repl *r)
     if (r->in_sync)
         r->down_since_ms = r->s->now_ms;
     r->in_sync = false;
+    mend_stop(r);
 }
 
 void apply_stop(struct repl *r)
@@ -177,7 +179,7 @@ static void end_link(struct repl *r)
         log_warning("The link to the primary %s:%u is down: %s", r->host, r->port, why);
     snprintf(r->last_error, sizeof(r->last_error), "%s", why);
     if (link_is_spoilt(r->link))
-        r->everything = true;
+        repl_want_everything(r);
     if (r->failover.state == FAILOVER_GOES && link_was_refused(r->link)) {
         failover_abort(r, "the replica refuses");
         return; /* the link is gone with it */
@@ -201,6 +203,8 @@ void apply_tick(struct repl *r)
 {
     free_retired(r, false);
     start_when_due(r);
+    mend_tick(r);
+    digests_to_tell(r);
 }
 
 /* ---- records ---- */
@@ -238,9 +242,11 @@ static enum vs_status apply_record(struct repl *r, const struct journal_frame *f
                                    const uint8_t *frame, struct buf *why)
 {
     struct journal *j = r->s->journal;
-    journal_follow(j, f->hlc);
+    journal_follow(j, f->hlc, WIRE_FRAME + (uint64_t)f->bytes);
     journal_group_begin(j);
     enum vs_status status = apply_commands(r, f, frame + WIRE_FRAME, why);
+    if (status != VS_OK)
+        journal_follow(j, f->hlc, 0);
     journal_group_end(j);
     return status;
 }
@@ -263,6 +269,14 @@ static void keep(struct repl *r, const struct journal_frame *f, const uint8_t *f
     }
 }
 
+void apply_begin_anew(struct repl *r)
+{
+    repl_want_everything(r);
+    r->retry_ms = r->s->now_ms + RETRY_MS;
+    retire(r);
+    lost(r);
+}
+
 /* What was sent does not fit what is there: all data are asked for. */
 static void give_up(struct repl *r, const struct journal_frame *f, enum vs_status status,
                     const struct buf *why)
@@ -270,10 +284,7 @@ static void give_up(struct repl *r, const struct journal_frame *f, enum vs_statu
     log_warning("Record %" PRIu64 " of the primary cannot be applied (%s%s%.*s): all data are asked for",
                 f->lsn, vs_status_text(status), why->len ? ": " : "", (int)why->len,
                 why->len ? why->data : "");
-    r->everything = true;
-    r->retry_ms = r->s->now_ms + RETRY_MS;
-    retire(r);
-    lost(r);
+    apply_begin_anew(r);
 }
 
 /* False: the link is no more, or has to wait. */
@@ -333,6 +344,7 @@ static void go_on(struct repl *r, const struct link_item *item)
     }
     r->in_sync = true;
     r->doubtful = false;
+    repl_note_history(r);
     failover_done(r);
     log_notice("In step with the primary %s:%u, from offset %" PRIu64 " on", r->host, r->port,
                r->at.offset);
@@ -359,7 +371,7 @@ static bool take_store(struct repl *r, struct link_item *item)
     r->second = REPL_NO_OFFSET;
     backlog_clear(&r->backlog, r->at.offset);
     r->s->repl_offset = r->at.offset;
-    r->strayed = r->everything = false;
+    r->strayed = r->everything = r->mends.unsettled = r->mends.tainted = false;
     r->in_sync = true;
     r->doubtful = false;
     r->applier->marks = 0;
@@ -432,6 +444,8 @@ bool apply_turn(struct repl *r)
             done = apply_frames(r, &more);
         else if (r->item->kind == LINK_CONTINUE)
             go_on(r, r->item);
+        else if (r->item->kind == LINK_PART)
+            done = mend_take(r, r->item);
         else
             done = take_store(r, r->item);
         if (!done || !r->link)

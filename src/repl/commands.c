@@ -45,6 +45,21 @@ enum cmd_result repl_replicaof_command(struct cmd_call *call)
 
 /* ---- REPLCONF ---- */
 
+/* No reply: MEND <database> <partition> <key>. It is sent when there is a place for it; one at a time. */
+static void take_mend(struct replica *p, const struct cmd_call *call)
+{
+    long long db, number;
+    const struct resp_arg *key = &call->argv[4];
+    if (p->state != REPLICA_ONLINE || p->mending || !resp_to_int(&call->argv[2], &db) || db < 0 ||
+        db > UINT16_MAX || !resp_to_int(&call->argv[3], &number) || number < 0 || number > UINT32_MAX)
+        return;
+    const struct part_name name = {.db = (unsigned)db,
+                                   .number = (uint32_t)number,
+                                   .key = (char *)key->data,
+                                   .key_len = key->len};
+    part_name_set(&p->want, &name);
+}
+
 /* No reply: what a replica sends at times. */
 static void take_ack(struct repl *r, struct replica *p, const struct cmd_call *call)
 {
@@ -61,8 +76,11 @@ static void take_ack(struct repl *r, struct replica *p, const struct cmd_call *c
     }
     long long different;
     p->alive_ms = r->s->now_ms;
-    if (call->argc >= 7 && resp_to_int(&call->argv[6], &different) && different >= 0)
-        digests_told(p, (uint64_t)different);
+    if (call->argc >= 7 && resp_to_int(&call->argv[6], &different) && different >= 0) {
+        const struct resp_arg *entries = call->argc >= 9 && resp_is(&call->argv[7], "digests") ? &call->argv[8] : NULL;
+        digests_told(r, p, (uint64_t)different, entries ? (const uint8_t *)entries->data : NULL,
+                     entries ? entries->len : 0);
+    }
     /* Before the first record is applied there is nothing to be acknowledged. */
     if (p->state == REPLICA_ONLINE && (uint64_t)offset >= p->acked) {
         p->acked = (uint64_t)offset;
@@ -112,6 +130,11 @@ enum cmd_result repl_replconf_command(struct cmd_call *call)
     if (call->argc >= 3 && resp_is(&call->argv[1], "ack")) {
         if (c->replica)
             take_ack(r, c->replica, call);
+        return CMD_DONE;
+    }
+    if (call->argc == 5 && resp_is(&call->argv[1], "mend")) {
+        if (c->replica)
+            take_mend(c->replica, call);
         return CMD_DONE;
     }
     if (call->argc >= 3 && resp_is(&call->argv[1], "getack"))

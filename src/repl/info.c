@@ -1,6 +1,7 @@
 /* INFO replication: every line that Sentinel and tools read, in the order and the words of Redis. */
 #include <inttypes.h>
 
+#include "persist/journal.h"
 #include "repl/fence.h"
 #include "repl/repl_int.h"
 
@@ -69,8 +70,17 @@ void repl_info(struct server *s, struct buf *out)
         fence_info(r->fence, out);
     buf_printf(out, "discarded_records:%llu\r\ndiscarded_bytes:%llu\r\n", (ull)r->discarded,
                (ull)r->discarded_bytes);
-    buf_printf(out, "digests_compared:%llu\r\ndigests_different:%llu\r\n", (ull)r->digests.compared,
-               (ull)r->digests.different);
+    buf_printf(out,
+               "digests_compared:%llu\r\ndigests_different:%llu\r\n"
+               "digests_acknowledged:%llu\r\ndigests_acknowledged_different:%llu\r\n",
+               (ull)r->digests.compared, (ull)r->digests.different, (ull)r->digests.acked,
+               (ull)r->digests.acked_different);
+    buf_printf(out,
+               "partitions_mended:%llu\r\npartitions_mended_bytes:%llu\r\npartitions_mend_failed:%llu\r\n"
+               "partitions_sent:%llu\r\npartitions_sent_bytes:%llu\r\n",
+               (ull)r->mends.done, (ull)r->mends.bytes, (ull)r->mends.failed, (ull)r->parts_sent,
+               (ull)r->parts_bytes);
+    buf_printf(out, "history_on_disk:%d\r\n", r->s->journal && journal_known(r->s->journal).known);
     buf_printf(out,
                "repl_backlog_memory:%zu\r\nsync_full:%llu\r\nsync_partial_ok:%llu\r\n"
                "sync_partial_err:%llu\r\nsync_bytes_last:%llu\r\n",

@@ -68,6 +68,7 @@ void link_item_free(struct link *l, struct link_item *item)
     pthread_mutex_unlock(&l->lock);
     if (item->store)
         vs_close(item->store);
+    memory_files_free(item->files);
     buf_release(&item->bytes);
     mem_free(item);
 }
@@ -121,9 +122,11 @@ static bool take_frame(struct link *l, const struct journal_frame *f, const uint
         return spoil(l, why);
     if (f->type >= WIRE_SNAP_FILE && f->type <= WIRE_SNAP_FAILED)
         return link_snapshot_frame(l, f, frame + WIRE_FRAME);
+    if (f->type == WIRE_PART)
+        return hand_over(l) && link_part_begin(l, frame + WIRE_FRAME, f->bytes);
     if (!wire_is_data(f->type) && f->type != WIRE_GETACK && f->type != WIRE_DIGEST)
         return true;
-    if (l->full)
+    if (l->full || (l->part && wire_is_data(f->type)))
         return spoil(l, "a record comes before the snapshot has ended");
     if (wire_is_data(f->type)) {
         l->at.offset += WIRE_FRAME + f->bytes;
@@ -253,6 +256,9 @@ void link_free(struct link *l)
         close(l->wakeup);
     buf_release(&l->in);
     buf_release(&l->unpacked);
+    buf_release(&l->said);
+    buf_release(&l->digests);
+    buf_release(&l->commands);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->room);
     mem_free(l->host);
@@ -306,5 +312,31 @@ void link_acknowledge(struct link *l, uint64_t offset, uint64_t synced, uint64_t
     atomic_store(&l->acked, offset);
     atomic_store(&l->synced, synced);
     if (now && !atomic_exchange(&l->ack_now, true))
+        wake_thread(l);
+}
+
+void link_tell_digests(struct link *l, struct buf *entries)
+{
+    pthread_mutex_lock(&l->lock);
+    buf_release(&l->digests);
+    l->digests = *entries;
+    pthread_mutex_unlock(&l->lock);
+    *entries = (struct buf){0};
+}
+
+bool link_digests_told(struct link *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool told = !l->digests.len;
+    pthread_mutex_unlock(&l->lock);
+    return told;
+}
+
+void link_say(struct link *l, const struct buf *command)
+{
+    pthread_mutex_lock(&l->lock);
+    buf_append(&l->commands, command->data, command->len);
+    pthread_mutex_unlock(&l->lock);
+    if (!atomic_exchange(&l->ack_now, true))
         wake_thread(l);
 }

@@ -38,7 +38,9 @@ struct link_options {             /* texts are copied */
     void *arg;
 };
 
-enum link_item_kind { LINK_CONTINUE, LINK_LOADED, LINK_FRAMES };
+enum link_item_kind { LINK_CONTINUE, LINK_LOADED, LINK_FRAMES, LINK_PART };
+
+struct memory_files;
 
 struct link_item {
     struct link_item *next;
@@ -47,8 +49,12 @@ struct link_item {
     struct wire_place at;         /* of these: where the stream goes on */
     uint64_t hlc, common;         /* LOADED: its time; up to which offset what we have is in it */
     struct vs_store *store;       /* LOADED: the taker's */
-    struct buf bytes;             /* FRAMES: whole data frames, GETACKs and DIGESTs */
+    struct buf bytes;             /* FRAMES: whole data frames, GETACKs and DIGESTs; PART: what was said of it */
+    struct memory_files *files;   /* PART: a snapshot of it, LINK_SEGMENTS and LINK_MANIFEST; NULL: it could not be sent */
 };
+
+#define LINK_SEGMENTS "received"
+#define LINK_MANIFEST "manifest"
 
 /* NULL: no thread could be started. */
 struct link *link_start(const struct link_options *o);
@@ -77,5 +83,10 @@ void link_item_free(struct link *l, struct link_item *item);
 /* All up to `offset` is applied, up to `synced` on disk as well; `different` partitions were found to differ
  * from the primary's so far. Sent at times, and `now` at once. */
 void link_acknowledge(struct link *l, uint64_t offset, uint64_t synced, uint64_t different, bool now);
+/* What the next acknowledgement says of partitions (digests.c); takes the bytes. Room for it: has the last been sent? */
+void link_tell_digests(struct link *l, struct buf *entries);
+bool link_digests_told(struct link *l);
+/* A command for the primary, behind the next acknowledgement, which goes at once; it has no reply. */
+void link_say(struct link *l, const struct buf *command);
 
 #endif

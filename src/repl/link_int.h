@@ -47,10 +47,13 @@ struct link {
     struct vfs_file file;          /* being received */
     bool file_is_manifest;
     struct buf unpacked;
+    bool part;                     /* a partition is being received; `said` of it */
+    struct buf said;
 
     pthread_mutex_t lock;          /* "link": guards the next ones */
     pthread_cond_t room;
     struct link_item *first, **tail;
+    struct buf digests, commands;  /* to be sent with the next acknowledgement, and behind it */
     size_t queued;                 /* bytes of items, and of those taken and not yet freed */
 };
 
@@ -73,6 +76,8 @@ bool link_handshake(struct link *l);
 /* link_sync.c: a control frame of a snapshot. */
 bool link_snapshot_frame(struct link *l, const struct journal_frame *f, const uint8_t *payload);
 void link_snapshot_drop(struct link *l);
+/* A partition follows. What is gathered has been handed over. */
+bool link_part_begin(struct link *l, const uint8_t *payload, size_t len);
 
 /* link.c */
 void link_push(struct link *l, struct link_item *item);

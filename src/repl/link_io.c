@@ -156,12 +156,32 @@ bool link_send_ack(struct link *l, bool now)
     if (!l->streams || (!now && ns - l->ack_ns < ACK_NS))
         return true;
     char offset[24], synced[24], different[24], out[224];
+    struct buf digests, commands, all = {0};
+    pthread_mutex_lock(&l->lock);
+    digests = l->digests;
+    commands = l->commands;
+    l->digests = l->commands = (struct buf){0};
+    pthread_mutex_unlock(&l->lock);
     int a = snprintf(offset, sizeof(offset), "%" PRIu64, atomic_load(&l->acked));
     int b = snprintf(synced, sizeof(synced), "%" PRIu64, atomic_load(&l->synced));
     int c = snprintf(different, sizeof(different), "%" PRIu64, atomic_load(&l->different));
     int n = snprintf(out, sizeof(out),
-                     "*7\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n$4\r\nFACK\r\n$%d\r\n%s\r\n"
-                     "$7\r\nDIFFERS\r\n$%d\r\n%s\r\n", a, offset, b, synced, c, different);
+                     "*%d\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n$4\r\nFACK\r\n$%d\r\n%s\r\n"
+                     "$7\r\nDIFFERS\r\n$%d\r\n%s\r\n", digests.len ? 9 : 7, a, offset, b, synced, c, different);
     l->ack_ns = ns;
-    return link_send(l, out, (size_t)n);
+    if (!digests.len && !commands.len)
+        return link_send(l, out, (size_t)n);
+    buf_append(&all, out, (size_t)n);
+    if (digests.len) {
+        buf_printf(&all, "$7\r\nDIGESTS\r\n$%zu\r\n", digests.len);
+        buf_append(&all, digests.data, digests.len);
+        buf_puts(&all, "\r\n");
+    }
+    if (commands.len)
+        buf_append(&all, commands.data, commands.len);
+    bool sent = link_send(l, all.data, all.len);
+    buf_release(&digests);
+    buf_release(&commands);
+    buf_release(&all);
+    return sent;
 }

@@ -1,5 +1,6 @@
 /* A full synchronisation at the replica: files come in frames, are kept in memory, and become a store of
- * their own, which the loop then puts in the place of the one it has. */
+ * their own, which the loop then puts in the place of the one it has. One partition alone comes in the same
+ * frames, and its files go to the loop as they are (mend.c). */
 #include <string.h>
 #include <zstd.h>
 
@@ -9,8 +10,6 @@
 #include "persist/snapshot.h"
 #include "repl/link_int.h"
 
-#define SEGMENTS "received"
-#define MANIFEST "manifest"
 #define STEP_NS 200000000ull
 
 void link_snapshot_drop(struct link *l)
@@ -33,8 +32,8 @@ static bool begin_file(struct link *l, const uint8_t *payload, size_t len)
         l->files = memory_files_new();
         l->vfs = memory_files_vfs(l->files);
     }
-    l->file_is_manifest = len == strlen(MANIFEST) && !memcmp(name, MANIFEST, len);
-    buf_printf(&path, "%s%.*s", l->file_is_manifest ? "" : SEGMENTS "/", (int)len, name);
+    l->file_is_manifest = len == strlen(LINK_MANIFEST) && !memcmp(name, LINK_MANIFEST, len);
+    buf_printf(&path, "%s%.*s", l->file_is_manifest ? "" : LINK_SEGMENTS "/", (int)len, name);
     buf_append(&path, "", 1);
     enum vs_status status =
         vfs_file_open(&l->file, &l->vfs, path.data, VFS_RDWR | VFS_CREATE | VFS_EXCL, &err);
@@ -71,8 +70,8 @@ static bool load(struct link *l, struct vs_store *store, uint64_t *hlc)
 {
     struct segment_set *set = segment_set_new();
     struct snapshot_load_options o = {.vfs = &l->vfs,
-                                      .segments = SEGMENTS,
-                                      .manifest = MANIFEST,
+                                      .segments = LINK_SEGMENTS,
+                                      .manifest = LINK_MANIFEST,
                                       .set = set,
                                       .passing = true};
     struct snapshot_load *job = NULL;
@@ -99,8 +98,39 @@ static bool load(struct link *l, struct vs_store *store, uint64_t *hlc)
     return ok;
 }
 
+static void part_ended(struct link *l, bool whole)
+{
+    struct link_item *item = mem_zalloc(sizeof(*item));
+    item->kind = LINK_PART;
+    item->at = l->at;
+    item->bytes = l->said;
+    l->said = (struct buf){0};
+    if (whole) {
+        item->files = l->files;
+        l->files = NULL;
+    }
+    link_snapshot_drop(l);
+    l->part = false;
+    link_push(l, item);
+}
+
+bool link_part_begin(struct link *l, const uint8_t *payload, size_t len)
+{
+    if (l->full || l->part)
+        return link_fail(l, "a partition begins where none should");
+    l->part = true;
+    buf_reset(&l->said);
+    if (!buf_try_append(&l->said, payload, len))
+        return link_fail(l, "out of memory for what the primary says of a partition");
+    return true;
+}
+
 static bool end_snapshot(struct link *l)
 {
+    if (l->part) {
+        part_ended(l, true);
+        return true;
+    }
     struct vs_store *store;
     uint64_t hlc = 0;
     if (vs_open(&l->store, &store) != VS_OK)
@@ -136,8 +166,12 @@ static bool end_file(struct link *l, const uint8_t *payload, size_t len)
 
 bool link_snapshot_frame(struct link *l, const struct journal_frame *f, const uint8_t *payload)
 {
-    if (!l->full)
+    if (!l->full && !l->part)
         return link_fail(l, "a part of a snapshot where none should be");
+    if (l->part && f->type == WIRE_SNAP_FAILED) {
+        part_ended(l, false);
+        return true;
+    }
     switch (f->type) {
     case WIRE_SNAP_FILE: return begin_file(l, payload, f->bytes);
     case WIRE_SNAP_DATA: return put(l, payload, f->bytes);

@@ -27,6 +27,44 @@ static void forget_second(struct repl *r)
     r->second = REPL_NO_OFFSET;
 }
 
+static void id_put(const char text[41], uint8_t out[20])
+{
+    for (int i = 0; i < 20; i++) {
+        unsigned byte = 0;
+        sscanf(text + i * 2, "%2x", &byte);
+        out[i] = (uint8_t)byte;
+    }
+}
+
+static void id_get(const uint8_t in[20], char out[41])
+{
+    for (int i = 0; i < 20; i++)
+        snprintf(out + i * 2, 3, "%02x", in[i]);
+}
+
+/* Nothing may be claimed of data that are not, record for record, what the history says. */
+static bool is_exact(const struct repl *r)
+{
+    return r->active && !r->strayed && !r->everything && !r->mends.unsettled && journal_lsn(r->s->journal) == r->at.lsn;
+}
+
+void repl_note_history(struct repl *r)
+{
+    if (!r->s->journal)
+        return;
+    struct journal_history h = {.second = r->second, .nonce = r->at.nonce, .offset = r->at.offset};
+    id_put(r->replid, h.id);
+    if (r->second != REPL_NO_OFFSET)
+        id_put(r->replid2, h.id2);
+    journal_set_history(r->s->journal, is_exact(r) ? &h : NULL);
+}
+
+void repl_want_everything(struct repl *r)
+{
+    r->everything = true;
+    repl_note_history(r);
+}
+
 void repl_begin_history(struct repl *r)
 {
     random_id(r->replid);
@@ -34,6 +72,8 @@ void repl_begin_history(struct repl *r)
     rng_system(&r->at.nonce, sizeof(r->at.nonce));
     backlog_clear(&r->backlog, r->at.offset);
     replicas_close(r);
+    r->resumed = false;
+    repl_note_history(r);
 }
 
 /* The same line under a new name: we are its primary now. */
@@ -42,22 +82,52 @@ static void rename_history(struct repl *r)
     memcpy(r->replid2, r->replid, sizeof(r->replid));
     r->second = r->at.offset;
     random_id(r->replid);
+    r->resumed = false;
+    repl_note_history(r);
     log_notice("The history goes on as %s; up to offset %llu it is also %s", r->replid,
                (unsigned long long)r->second, r->replid2);
 }
 
+void repl_own_history(struct repl *r)
+{
+    if (r->resumed)
+        rename_history(r);
+}
+
+/* What the files say: the data end where a history stood at that offset. A replica asks for what follows; a
+ * primary keeps the name until it adds to the line, for others may have gone further under it. */
+static void resume_history(struct repl *r, const struct journal_history *h)
+{
+    id_get(h->id, r->replid);
+    forget_second(r);
+    if (h->second != REPL_NO_OFFSET)
+        id_get(h->id2, r->replid2);
+    r->second = h->second;
+    r->at = (struct wire_place){h->nonce, h->offset, journal_lsn(r->s->journal)};
+    r->active = true;
+    r->everything = false;
+    r->resumed = !r->replica;
+    backlog_clear(&r->backlog, r->at.offset);
+    r->s->repl_offset = r->at.offset;
+    log_notice("The data are those of the history %s at offset %llu", r->replid,
+               (unsigned long long)r->at.offset);
+}
+
 /* ---- records ---- */
 
-static void on_record(void *arg, const struct journal_frame *f, const uint8_t *bytes)
+static bool on_record(void *arg, const struct journal_frame *f, const uint8_t *bytes)
 {
     struct repl *r = arg;
     size_t len = WIRE_FRAME + f->bytes;
     if (r->replica) {
         r->strayed = true;
-        return;
+        repl_note_history(r);
+        return false;
     }
+    bool goes_on = f->lsn == r->at.lsn + 1 && !r->resumed;
     if (f->lsn != r->at.lsn + 1)
         repl_begin_history(r);
+    repl_own_history(r);
     uint8_t *room = backlog_reserve(&r->backlog, len);
     if (room) {
         memcpy(room, bytes, len);
@@ -69,8 +139,12 @@ static void on_record(void *arg, const struct journal_frame *f, const uint8_t *b
     if (!room) {
         log_warning("Out of memory for a record of the stream: replicas have to begin anew");
         repl_begin_history(r);
+        goes_on = false;
     }
     r->s->repl_offset = r->at.offset;
+    if (!goes_on)
+        repl_note_history(r);
+    return goes_on;
 }
 
 /* The journal may be another one since. */
@@ -81,11 +155,14 @@ static void tap(struct repl *r)
         return;
     journal_set_tap(j, on_record, r);
     r->tapped = j;
-    if (!r->replica && journal_lsn(j) != r->at.lsn) {
+    if (journal_lsn(j) != r->at.lsn && !r->replica) {
         /* Records have been made that nobody saw. */
         r->at.lsn = journal_lsn(j);
         repl_begin_history(r);
+    } else if (journal_lsn(j) != r->at.lsn) {
+        r->strayed = true;
     }
+    repl_note_history(r);
 }
 
 void repl_activate(struct repl *r)
@@ -98,6 +175,7 @@ void repl_activate(struct repl *r)
     }
     r->active = true;
     tap(r);
+    repl_note_history(r);
 }
 
 static void deactivate(struct repl *r)
@@ -107,6 +185,7 @@ static void deactivate(struct repl *r)
     r->tapped = NULL;
     r->active = false;
     backlog_clear(&r->backlog, r->at.offset);
+    repl_note_history(r);
 }
 
 static void trim(struct repl *r)
@@ -150,6 +229,8 @@ static void become_replica(struct repl *r, const char *host, unsigned port)
     r->doubtful |= !r->replica;
     r->replica = r->s->follows = true;
     r->active = true;
+    r->resumed = false;
+    repl_note_history(r);
     r->down_since_ms = r->s->now_ms;
     r->retry_ms = 0;
     repl_look_at_refusals(r);
@@ -182,6 +263,7 @@ static void become_primary(struct repl *r)
         repl_begin_history(r);
     }
     r->strayed = r->everything = false;
+    repl_note_history(r);
     repl_look_at_refusals(r);
     guard_role_changed(r);
     log_notice("Primary from now on");
@@ -260,11 +342,16 @@ static void hook_open(struct server *s)
 static void hook_loaded(struct server *s)
 {
     struct repl *r = s->repl;
+    struct journal_track found = journal_known(s->journal);
     r->tapped = NULL;
-    if (r->replica && r->in_sync) {
+    if (!r->loaded && found.known)
+        resume_history(r, &found.at);
+    if (r->loaded && r->replica && r->in_sync) {
         r->everything = true;
         apply_stop(r);
     }
+    r->loaded = true;
+    tap(r);
 }
 
 /* Also at its end: it may have been stopped between. */
@@ -279,6 +366,8 @@ static bool hook_turn(struct server *s)
     bool more = false;
     if (!TAILQ_EMPTY(&r->waits))
         waits_turn(r);
+    if (s->loading && r->mends.replacing)
+        apply_stop(r); /* the store goes */
     if (!r->active || !s->journal || s->loading)
         return false;
     tap(r);

@@ -19,11 +19,39 @@ enum replica_state {
 };
 
 /* Comparing what nodes hold (digests.c). */
-struct digests {
-    unsigned db;                   /* of the round under way */
+#define DIGESTS_TOLD 1024
+struct digests_round {
+    unsigned db;
     uint64_t cursor;
+};
+struct digests {
+    struct digests_round round;    /* what is said to replicas */
     uint64_t compared, different;  /* partitions, as replica */
     uint64_t resync_ms;            /* when all data were last asked for because of it */
+    struct digests_round ack;      /* what is said to the primary */
+    uint64_t ack_ms;
+    uint64_t told[DIGESTS_TOLD];   /* of partitions, by hash: up to where they were linked when last told */
+    uint64_t acked, acked_different; /* partitions, as primary: heard of replicas and compared */
+};
+
+/* Mending partitions that differ, as replica (mend.c). */
+#define MENDS_MAX 16
+#define MENDED_MAX 64
+struct mends {
+    struct part_name want[MENDS_MAX]; /* the first is asked for, or is to be */
+    unsigned n;
+    uint64_t asked_ms;             /* 0: it is not */
+    uint64_t not_before_ms;
+    struct mended {
+        uint64_t hash, ms;
+    } mended[MENDED_MAX];          /* lately, or tried */
+    unsigned next;
+    struct vs_replacing *replacing;
+    struct mend_source *source;    /* of it */
+    bool unsettled;                /* what is in memory, or what the files make, is not what the history says */
+    bool tainted;                  /* .. and not all of it was mended */
+    uint64_t rewrites;             /* with more of the journal's than these, what was mended is in files */
+    uint64_t done, bytes, failed;
 };
 
 /* One that takes the stream from us: a client. */
@@ -43,6 +71,10 @@ struct replica {
     uint64_t alive_ms;             /* when something was last heard or could be sent */
     uint64_t full_since_ms;        /* since when the soft output limit is passed; 0 */
     bool asks;                     /* it is to acknowledge */
+    struct part_name want;         /* a partition that it is to be sent .. */
+    bool mending;                  /* .. and is being sent; the stream waits meanwhile */
+    uint64_t mended_ms;            /* when the last one began */
+    struct part_name recheck;      /* it says that this one differs: it is told at the same offset */
 };
 TAILQ_HEAD(replica_list, replica);
 
@@ -69,6 +101,8 @@ struct repl {
     uint64_t second;               /* replid2 holds up to this offset; REPL_NO_OFFSET: there is none */
     struct wire_place at;          /* nonce; offset and LSN of the last record in the store */
     bool active;                   /* the backlog is kept */
+    bool loaded;                   /* the data have been, once */
+    bool resumed;                  /* a primary that has found its history on disk, and not added to it yet */
     struct journal *tapped;
     struct backlog backlog;
     uint64_t alone_since_ms;       /* a primary without replicas; 0: it has some */
@@ -78,11 +112,13 @@ struct repl {
     struct repl_waits waits;       /* clients in WAIT */
     struct failover failover;
     struct digests digests;
+    struct mends mends;
     bool ask;
     uint64_t ping_ms;
     struct sync *sync;             /* a snapshot that is sent; NULL */
     uint64_t full_syncs, partial_syncs, partial_refused;
     uint64_t sync_bytes;           /* of the last snapshot sent */
+    uint64_t parts_sent, parts_bytes; /* partitions that replicas asked for */
     /* our primary */
     bool replica;
     char *host;
@@ -110,6 +146,12 @@ void repl_begin_history(struct repl *r);
 /* From now on records are kept for replicas. */
 void repl_activate(struct repl *r);
 void repl_look_at_refusals(struct repl *r);
+/* The history, or where the data stand in it, is not what it was: so that a restart knows. */
+void repl_note_history(struct repl *r);
+/* What we hold is not what it should be. */
+void repl_want_everything(struct repl *r);
+/* Before anything is added to a history, or a replica told of it: one found on disk goes on under a new name. */
+void repl_own_history(struct repl *r);
 
 /* replicas.c */
 struct replica *replica_get(struct repl *r, struct cmd_client *c);
@@ -125,13 +167,18 @@ size_t replicas_online(const struct repl *r);
 /* The lowest offset that one still has to read; REPL_NO_OFFSET: none has. */
 uint64_t replicas_lowest(const struct repl *r);
 enum cmd_result replica_psync(struct repl *r, struct cmd_call *call);
+/* Sends it what there is of the stream. */
+void replica_feed(struct repl *r, struct replica *p);
 
 /* sync.c */
 void sync_turn(struct repl *r);
 void sync_stop(struct repl *r);
 bool sync_runs(const struct repl *r);
+void sync_replica_gone(struct repl *r, const struct replica *p);
 
 /* apply.c */
+/* What is there does not help: all data are asked for. */
+void apply_begin_anew(struct repl *r);
 /* Takes what the link has; true: there is more. */
 bool apply_turn(struct repl *r);
 void apply_tick(struct repl *r);
@@ -143,7 +190,26 @@ bool apply_link_is_up(const struct repl *r);
 void digests_tick(struct repl *r);
 /* What the primary has said; false: it is not so here, and all data are to be asked for. */
 bool digests_compare(struct repl *r, const uint8_t *payload, size_t len);
-void digests_told(struct replica *p, uint64_t different);
+/* A difference that nothing smaller mends: may all data be asked for because of it now? */
+bool digests_resync(struct repl *r);
+/* What an acknowledgement says: partitions that its sender has found to differ, and what some are (may be NULL). */
+void digests_told(struct repl *r, struct replica *p, uint64_t different, const uint8_t *entries, size_t len);
+/* What the next acknowledgement is to say. */
+void digests_to_tell(struct repl *r);
+/* Of one partition as it is; false: it is not there, or not open. */
+bool digest_of(struct repl *r, const struct part_name *part, struct digest_entry *out);
+struct vs_index *part_index(struct repl *r, const struct part_name *part, size_t *position);
+void part_name_set(struct part_name *to, const struct part_name *from);
+void part_name_drop(struct part_name *p);
+
+/* mend.c */
+/* It differs. False: all data are to be asked for. */
+bool mend_want(struct repl *r, const struct part_name *part);
+/* What the primary sent takes its place. False: it has to wait. */
+bool mend_take(struct repl *r, struct link_item *item);
+void mend_tick(struct repl *r);
+/* The link is no more, or the store. */
+void mend_stop(struct repl *r);
 
 /* wait.c */
 void waits_turn(struct repl *r);

@@ -29,6 +29,9 @@ void replica_gone(struct repl *r, struct cmd_client *c)
         log_notice("The replica %s is gone", net_conn_peer(c->conn));
     }
     TAILQ_REMOVE(&r->replicas, p, link);
+    sync_replica_gone(r, p);
+    part_name_drop(&p->want);
+    part_name_drop(&p->recheck);
     c->replica = NULL;
     mem_free(p);
 }
@@ -116,7 +119,7 @@ static void send_control(struct repl *r, struct replica *p, enum wire_type type)
     net_conn_send(p->c->conn);
 }
 
-static void feed(struct repl *r, struct replica *p)
+void replica_feed(struct repl *r, struct replica *p)
 {
     struct net_conn *conn = p->c->conn;
     size_t unsent = net_conn_unsent(conn), n;
@@ -139,9 +142,9 @@ void replicas_turn(struct repl *r)
 {
     struct replica *p;
     TAILQ_FOREACH(p, &r->replicas, link) {
-        if (p->state != REPLICA_ONLINE || p->c->closing)
+        if (p->state != REPLICA_ONLINE || p->c->closing || p->mending)
             continue;
-        feed(r, p);
+        replica_feed(r, p);
         p->asks |= r->ask;
         if (p->asks && p->cursor.offset == r->at.offset) {
             p->asks = false;
@@ -260,6 +263,7 @@ enum cmd_result replica_psync(struct repl *r, struct cmd_call *call)
         resp_error(call->reply, "ERR PSYNC with replies still to come");
         return CMD_DONE;
     }
+    repl_own_history(r);
     repl_activate(r);
     r->nreplicas++;
     p->alive_ms = p->ack_ms = p->began_ms = r->s->now_ms;

@@ -3,7 +3,9 @@
  *   snapshot's thread --frames--> queue (SYNC_QUEUE_MAX, then it waits) --loop--> connections
  *
  * All replicas that wait when it begins get the same bytes, at the pace of the slowest. What is written
- * meanwhile waits for each in the backlog, from the offset of the cut on. */
+ * meanwhile waits for each in the backlog, from the offset of the cut on.
+ *
+ * One partition goes the same way to a replica that asked for it (mend.c), between two records of its stream. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -21,6 +23,7 @@
 
 #define ZSTD_LEVEL 1
 #define SYNC_QUEUE_MAX ((size_t)4 << 20)
+#define MEND_EVERY_MS 200
 #define SYNC_UNSENT_MAX ((size_t)4 << 20) /* of a connection, at which the others wait for it */
 
 struct chunk {
@@ -41,6 +44,10 @@ struct sync {
     size_t queued;
     bool cancelled;
     /* the loop's */
+    bool part;                 /* one partition alone, to `mends`; NULL: that replica is gone */
+    struct replica *mends;
+    struct part_name name;
+    struct snapshot_only only;
     bool over, ok;
     uint64_t sent;
 };
@@ -165,17 +172,30 @@ static void free_sync(struct sync *y)
     pthread_cond_destroy(&y->room);
     ZSTD_freeCCtx(y->zstd);
     buf_release(&y->packed);
+    part_name_drop(&y->name);
     mem_free(y);
 }
 
+/* Is it sent to? */
+static bool takes(const struct sync *y, const struct replica *p)
+{
+    return !p->c->closing && (y->part ? p == y->mends : p->state == REPLICA_SENDING);
+}
+
+void sync_replica_gone(struct repl *r, const struct replica *p)
+{
+    if (r->sync && r->sync->mends == p)
+        r->sync->mends = NULL;
+}
+
 /* Of those that are sent to: how many, and has each room for more? */
-static size_t receivers(struct repl *r, bool *room)
+static size_t receivers(struct repl *r, const struct sync *y, bool *room)
 {
     struct replica *p;
     size_t n = 0;
     *room = true;
     TAILQ_FOREACH(p, &r->replicas, link) {
-        if (p->state != REPLICA_SENDING || p->c->closing)
+        if (!takes(y, p))
             continue;
         n++;
         *room &= net_conn_unsent(p->c->conn) < SYNC_UNSENT_MAX;
@@ -183,11 +203,11 @@ static size_t receivers(struct repl *r, bool *room)
     return n;
 }
 
-static void send(struct repl *r, struct buf *bytes, size_t n)
+static void send(struct repl *r, const struct sync *y, struct buf *bytes, size_t n)
 {
     struct replica *p;
     TAILQ_FOREACH(p, &r->replicas, link) {
-        if (p->state != REPLICA_SENDING || p->c->closing)
+        if (!takes(y, p))
             continue;
         if (--n == 0) {
             net_conn_append(p->c->conn, bytes); /* the last takes it */
@@ -206,9 +226,9 @@ static void pump(struct repl *r, struct sync *y)
     bool room;
     size_t n;
     struct chunk *chunk;
-    while ((n = receivers(r, &room)) > 0 && room && (chunk = take(y))) {
+    while ((n = receivers(r, y, &room)) > 0 && room && (chunk = take(y))) {
         y->sent += chunk->bytes.len;
-        send(r, &chunk->bytes, n);
+        send(r, y, &chunk->bytes, n);
         buf_release(&chunk->bytes);
         mem_free(chunk);
     }
@@ -221,8 +241,9 @@ static void end(struct repl *r, struct sync *y)
 {
     struct replica *p;
     TAILQ_FOREACH(p, &r->replicas, link) {
-        if (p->state != REPLICA_SENDING || p->c->closing)
+        if (!takes(y, p))
             continue;
+        p->mending = false;
         if (y->ok) {
             p->state = REPLICA_ONLINE;
             p->ack_ms = p->alive_ms = r->s->now_ms;
@@ -231,10 +252,16 @@ static void end(struct repl *r, struct sync *y)
         static const char why[] = "the snapshot failed; the primary's log says why";
         wire_control(net_conn_out(p->c->conn), WIRE_SNAP_FAILED, &y->at, why, sizeof(why) - 1);
         net_conn_send(p->c->conn);
-        client_close_after(p->c);
+        if (!y->part)
+            client_close_after(p->c);
     }
-    r->sync_bytes = y->sent;
-    if (y->ok && !y->cancelled)
+    if (y->part) {
+        r->parts_sent += y->ok && !y->cancelled;
+        r->parts_bytes += y->sent;
+    } else {
+        r->sync_bytes = y->sent;
+    }
+    if (y->ok && !y->cancelled && !y->part)
         log_notice("All data have been sent: %llu bytes", (unsigned long long)y->sent);
     r->sync = NULL;
     free_sync(y);
@@ -260,31 +287,90 @@ static bool all_take_zstd(const struct repl *r)
     return true;
 }
 
+/* As of now; `part` NULL: everything. NULL: it cannot be, and is tried again in another turn. */
+static struct sync *start(struct repl *r, bool zstd, const struct part_name *part)
+{
+    struct sync *y = mem_zalloc(sizeof(*y));
+    struct stream_sink sink = {on_file, on_data, on_file_end, y};
+    y->r = r;
+    y->net = r->s->net;
+    y->at = r->at;
+    y->tail = &y->first;
+    y->zstd = r->c->repl_compression && zstd ? ZSTD_createCCtx() : NULL;
+    y->part = part != NULL;
+    if (part) {
+        part_name_set(&y->name, part);
+        y->only = (struct snapshot_only){part->db, y->name.key, part->key_len, part->number};
+    }
+    pthread_mutex_init(&y->lock, NULL);
+    pthread_cond_init(&y->room, NULL);
+    stream_init(&y->stream, &sink);
+    struct vfs vfs = stream_vfs(&y->stream);
+    enum vs_status status = persist_send(r->s->persist, &vfs, part ? &y->only : NULL, on_over, y);
+    if (status != VS_OK) {
+        free_sync(y);
+        if (status != VS_EXISTS)
+            log_warning("The data cannot be sent now: %s", vs_status_text(status));
+        return NULL;
+    }
+    r->sync = y;
+    return y;
+}
+
+/* ---- one partition ---- */
+
+static struct replica *wants_part(struct repl *r)
+{
+    struct replica *p;
+    TAILQ_FOREACH(p, &r->replicas, link)
+        if (p->want.key && p->state == REPLICA_ONLINE && !p->c->closing &&
+            r->s->now_ms >= p->mended_ms + MEND_EVERY_MS)
+            return p;
+    return NULL;
+}
+
+static void begin_part(struct repl *r)
+{
+    struct replica *p = wants_part(r);
+    struct digest_entry e;
+    struct buf said = {0};
+    if (!p || r->s->swapping || r->s->shutdown != SHUTDOWN_NO || (r->replica && !r->in_sync))
+        return;
+    replica_feed(r, p);
+    if (p->cursor.offset != r->at.offset)
+        return; /* a place between two records of its stream comes */
+    bool there = digest_of(r, &p->want, &e);
+    struct sync *y = there ? start(r, p->zstd, &p->want) : NULL;
+    if (there && !y)
+        return;
+    if (!there)
+        e = (struct digest_entry){.part = p->want};
+    digest_put(&said, &e);
+    wire_control(net_conn_out(p->c->conn), WIRE_PART, &r->at, said.data, said.len);
+    if (!there)
+        wire_control(net_conn_out(p->c->conn), WIRE_SNAP_FAILED, &r->at, NULL, 0);
+    net_conn_send(p->c->conn);
+    log_notice("Partition %u of '%.*s' is sent to the replica %s, as of offset %llu", e.part.number,
+               (int)(e.part.key_len < 100 ? e.part.key_len : 100), e.part.key, net_conn_peer(p->c->conn),
+               (unsigned long long)r->at.offset);
+    p->mended_ms = r->s->now_ms;
+    p->mending = there;
+    if (y)
+        y->mends = p;
+    part_name_drop(&p->want);
+    buf_release(&said);
+}
+
+/* ---- everything ---- */
+
 static void begin(struct repl *r)
 {
     struct server *s = r->s;
     struct replica *p;
     if (s->swapping || s->shutdown != SHUTDOWN_NO || !is_due(r))
         return;
-    struct sync *y = mem_zalloc(sizeof(*y));
-    struct stream_sink sink = {on_file, on_data, on_file_end, y};
-    y->r = r;
-    y->net = s->net;
-    y->at = r->at;
-    y->tail = &y->first;
-    y->zstd = r->c->repl_compression && all_take_zstd(r) ? ZSTD_createCCtx() : NULL;
-    pthread_mutex_init(&y->lock, NULL);
-    pthread_cond_init(&y->room, NULL);
-    stream_init(&y->stream, &sink);
-    struct vfs vfs = stream_vfs(&y->stream);
-    enum vs_status status = persist_send(s->persist, &vfs, on_over, y);
-    if (status != VS_OK) {
-        free_sync(y);
-        if (status != VS_EXISTS)
-            log_warning("The data cannot be sent now: %s", vs_status_text(status));
-        return; /* tried again in another turn */
-    }
-    r->sync = y;
+    if (!start(r, all_take_zstd(r), NULL))
+        return;
     TAILQ_FOREACH(p, &r->replicas, link) {
         if (p->state != REPLICA_WAITS || p->c->closing)
             continue;
@@ -311,6 +397,8 @@ void sync_turn(struct repl *r)
     if (!y) {
         if (r->nreplicas)
             begin(r);
+        if (r->nreplicas && !r->sync)
+            begin_part(r);
         return;
     }
     pump(r, y);

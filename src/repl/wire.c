@@ -58,3 +58,34 @@ bool wire_name_good(const char *name, size_t len)
     }
     return true;
 }
+
+bool digest_read(const uint8_t *payload, size_t len, struct digest_entry *out)
+{
+    if (len < WIRE_ENTRY || le32(payload + 8) > len - WIRE_ENTRY)
+        return false;
+    *out = (struct digest_entry){.part = {.db = le32(payload),
+                                          .number = le32(payload + 4),
+                                          .key_len = le32(payload + 8),
+                                          .key = (char *)payload + WIRE_ENTRY},
+                                 .sequence = le64(payload + 16),
+                                 .records = le64(payload + 24),
+                                 .linked = le64(payload + 32),
+                                 .graph = le64(payload + 40),
+                                 .bytes = WIRE_ENTRY + le32(payload + 8)};
+    return true;
+}
+
+void digest_put(struct buf *out, const struct digest_entry *e)
+{
+    uint8_t head[WIRE_ENTRY] = {0};
+    le32_put(head, e->part.db);
+    le32_put(head + 4, e->part.number);
+    le32_put(head + 8, (uint32_t)e->part.key_len);
+    le64_put(head + 16, e->sequence);
+    le64_put(head + 24, e->records);
+    le64_put(head + 32, e->linked);
+    le64_put(head + 40, e->graph);
+    buf_append(out, head, sizeof(head));
+    if (e->part.key_len)
+        buf_append(out, e->part.key, e->part.key_len);
+}

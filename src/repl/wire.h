@@ -29,6 +29,7 @@ enum wire_type {
     WIRE_SNAP_CLOSE,    /* u64 how many bytes the file has. Of the one named "manifest": the end */
     WIRE_SNAP_FAILED,   /* why the snapshot cannot go on; the last frame */
     WIRE_DIGEST,        /* of some partitions, as of this offset (digests.c) */
+    WIRE_PART,          /* one partition follows as a snapshot does: what it is at this offset (digests.c) */
     WIRE_TYPES
 };
 
@@ -56,6 +57,24 @@ const char *wire_head(const uint8_t in[WIRE_FRAME], uint64_t nonce, struct journ
 /* The whole of it, at its place: NULL, or what is wrong. */
 const char *wire_check(const struct journal_frame *f, const uint8_t *payload,
                        const struct wire_place *at);
+/* Which partition. */
+struct part_name {
+    unsigned db;
+    uint32_t number;
+    size_t key_len;
+    char *key;                     /* NULL: none */
+};
+/* What a partition is at some moment: an entry of digests, both ways (digests.c). */
+#define WIRE_ENTRY 48              /* bytes before the key */
+struct digest_entry {
+    struct part_name part;         /* borrows the key */
+    uint64_t sequence, records, linked, graph;
+    size_t bytes;                  /* of it */
+};
+/* False: there is none of these bytes. */
+bool digest_read(const uint8_t *payload, size_t len, struct digest_entry *out);
+void digest_put(struct buf *out, const struct digest_entry *e);
+
 /* May a file of a snapshot be called so? */
 bool wire_name_good(const char *name, size_t len);
 

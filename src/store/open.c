@@ -156,8 +156,7 @@ static struct partition *stub_of(const struct partition *p, const struct graph_i
     return s;
 }
 
-/* Puts `to` in the place of `from`. */
-static bool exchange(struct partition *from, struct partition *to)
+bool partition_exchange(struct partition *from, struct partition *to)
 {
     struct vs_index *index = from->index;
     struct partition_table *old = index_table(index);
@@ -273,7 +272,7 @@ static bool take_place(struct opening *o, struct partition *stub)
     /* A part of a cut that is under way goes on using the stub's. */
     struct vs_saved *saved = stub->in_cut ? opener ? opener->copy(stub->saved) : NULL : stub->saved;
     p->held_until_ns = clock_mono_ns() + HOLD_NS;
-    if (!exchange(stub, p)) {
+    if (!partition_exchange(stub, p)) {
         if (stub->in_cut && saved)
             saved->free(saved);
         failed(stub, VS_NOMEM, "not enough memory");
@@ -449,7 +448,7 @@ static bool unload(struct partition *p, uint64_t now_ns)
     struct partition *stub = stub_of(p, &g);
     if (!stub)
         return false;
-    if (!exchange(p, stub)) {
+    if (!partition_exchange(p, stub)) {
         partition_free(stub);
         return false;
     }

@@ -437,6 +437,8 @@ void partition_hold(struct partition *p);
 enum vs_status open_for_query(const struct vs_index *index, const struct vs_query *q);
 /* Waits until the partition of an id is open. VS_OK, or why it is not. */
 enum vs_status open_wait(const struct vs_index *index, const void *id, size_t id_len);
+/* Puts `to` in the place of `from`, which ends. False: out of memory. */
+bool partition_exchange(struct partition *from, struct partition *to);
 /* VS_BACKLOG, or how the last opening failed. */
 enum vs_status stub_status(const struct partition *p);
 struct partition *stub_new(struct vs_index *index, uint32_t number);

@@ -169,6 +169,7 @@ static bool one(struct fault_run *run, enum vfs_op op, size_t kind, unsigned lon
     }
     run->v = vfs_record_vfs(run->record);
     rig_init(&run->rig, &run->v, run->journal_dir, run->fsync, nth);
+    rig_histories(&run->rig, NULL);
     run->failed = false;
     vfs_fault_set(run->fault, op, nth, kinds[kind].kind, false);
 

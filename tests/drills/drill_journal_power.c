@@ -99,6 +99,7 @@ static void begin_life(struct scenario *s)
     s->rig.digest = NULL;
     s->rig.digest_cap = 0;
     rig_note(&s->rig);
+    rig_histories(&s->rig, loaded.track.known ? &loaded.track : NULL);
     vs_set_journal(store, journal_hook(s->rig.journal));
     must(journal_open(s->rig.journal, &s->rig.manifest, &err), "open", err.text);
     buf_release(&why);

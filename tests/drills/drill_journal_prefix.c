@@ -21,6 +21,7 @@ struct drill_journal {
     char dir[160];
     char *path;
     uint64_t *end;  /* by LSN: where that record ends; [0]: the header */
+    uint64_t *begin; /* where it begins, behind what is said of its history; [known + 1]: the seal */
     uint64_t size;
 };
 
@@ -32,6 +33,7 @@ static void make(struct drill_journal *d)
     snprintf(d->dir, sizeof(d->dir), "%s/j", drill_dir());
     d->path = journal_segment_path(d->dir, RIG_NAME, 1);
     rig_init(&d->rig, &d->v, d->dir, JOURNAL_NO, drill_seed());
+    rig_histories(&d->rig, NULL);
     d->rig.vector_dim = 32;
     if (journal_open(d->rig.journal, &d->rig.manifest, &err))
         abort();
@@ -50,8 +52,12 @@ static void make(struct drill_journal *d)
     d->end[0] = JOURNAL_HEADER;
     if (journal_reader_open(&r, &d->v, d->path, &f, &why))
         abort();
-    while (journal_reader_next(&r) == JOURNAL_FOUND_RECORD)
+    d->begin = mem_zalloc((d->rig.known + 2) * sizeof(*d->begin));
+    while (journal_reader_next(&r) == JOURNAL_FOUND_RECORD) {
+        d->begin[r.frame.lsn] = r.record_at;
         d->end[r.frame.lsn] = r.at;
+    }
+    d->begin[d->rig.known + 1] = r.at - JOURNAL_FRAME; /* the seal */
     journal_reader_close(&r);
 }
 
@@ -64,7 +70,9 @@ static void one(struct drill_journal *d, uint64_t prefix)
     struct buf why = {0};
     while (whole < d->rig.known && d->end[whole + 1] <= prefix)
         whole++;
-    bool clean = prefix == d->end[whole] || prefix == d->size;
+    /* What is said of a history stands before a record, and is whole or torn by itself. */
+    bool clean = prefix == d->size || (prefix >= d->end[whole] && prefix <= d->begin[whole + 1] &&
+                                       (prefix - d->end[whole]) % (JOURNAL_FRAME + JOURNAL_HISTORY_BYTES) == 0);
     if (truncate(d->path, (off_t)prefix))
         abort();
     enum vs_status status = rig_load(&d->v, d->dir, true, &store, &m, &loaded, &why);
@@ -102,6 +110,7 @@ int main(void)
         one(&d, prefix - 1);
         prefix = prefix > step ? prefix - step : 0;
     }
+    mem_free(d.begin);
     mem_free(d.end);
     mem_free(d.path);
     rig_release(&d.rig);

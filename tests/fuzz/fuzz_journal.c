@@ -50,20 +50,22 @@ static void mend(uint8_t *bytes, size_t size)
     for (size_t at = JOURNAL_HEADER; size - at >= JOURNAL_FRAME;) {
         uint8_t *frame = bytes + at;
         memcpy(frame, JOURNAL_MAGIC, 4);
-        frame[9] = 0;
         uint32_t len = le32(frame + 4) % (uint32_t)SIZE_LIMIT;
-        bool seal = frame[8] % 8 == JOURNAL_SEAL;
-        frame[8] = seal ? JOURNAL_SEAL : frame[8] & 1 ? JOURNAL_DATA : JOURNAL_BATCH;
+        bool seal = frame[8] % 8 == JOURNAL_SEAL, history = frame[8] % 8 == JOURNAL_HISTORY, record = !seal && !history;
+        frame[8] = seal ? JOURNAL_SEAL : history ? JOURNAL_HISTORY : frame[8] & 1 ? JOURNAL_DATA : JOURNAL_BATCH;
+        frame[9] &= record ? JOURNAL_COUNTED : 0;
+        if (history)
+            len = JOURNAL_HISTORY_BYTES;
         if (len > size - at - JOURNAL_FRAME)
             len = (uint32_t)(size - at - JOURNAL_FRAME);
         if (seal)
             len = 0;
         le32_put(frame + 4, len);
-        if (seal || frame[8] == JOURNAL_DATA)
-            le32_put(frame + 12, !seal);
-        le64_put(frame + 24, seal ? lsn - 1 : lsn);
+        if (!record || frame[8] == JOURNAL_DATA)
+            le32_put(frame + 12, record);
+        le64_put(frame + 24, record ? lsn : lsn - 1);
         journal_frame_seal(frame, nonce, le64(frame + 40));
-        lsn += !seal;
+        lsn += record;
         at += JOURNAL_FRAME + len;
     }
 }

@@ -36,6 +36,21 @@ static void judge(const uint8_t *frame, size_t size, struct wire_place *at)
     buf_release(&why);
 }
 
+/* What both sides say of partitions: entries that are whole, and the same when they are written again. */
+static void entries(const uint8_t *data, size_t size)
+{
+    struct digest_entry e;
+    for (; digest_read(data, size, &e); data += e.bytes, size -= e.bytes) {
+        struct buf again = {0};
+        if (e.bytes > size || e.bytes != WIRE_ENTRY + e.part.key_len)
+            abort();
+        digest_put(&again, &e);
+        if (again.len != e.bytes || memcmp(again.data + 16, data + 16, again.len - 16) != 0)
+            abort();
+        buf_release(&again);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct wire_place at = {.nonce = 42, .offset = 1000, .lsn = 6};
@@ -48,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     fence_free(fence);
     wire_name_good((const char *)data, size);
+    entries(data, size);
     if (size < WIRE_FRAME || size > 1u << 20)
         return 0;
     uint8_t *copy = malloc(size);

@@ -289,10 +289,11 @@ static void test_digests(void **state)
     assert_true(number(x.c[1], "digests_different") == 0);
     reply_status(x.c[1], "OK", "CONFIG SET replica-read-only no");
     reply_int(x.c[1], 1, "VADD k0 VALUES 8 1 2 3 4 5 6 7 8 other");
-    for (int64_t end = wait_now_ms() + 20000; number(x.c[0], "sync_full") < 2;)
+    for (int64_t end = wait_now_ms() + 20000; number(x.c[1], "partitions_mended") < 1;)
         assert_true(wait_now_ms() < end);
     repl_same(x.c[0], x.c[1]);
     assert_true(number(x.c[1], "digests_different") >= 1);
+    assert_true(number(x.c[0], "sync_full") == 1);
     server_wait_output(x.server[0], "does not hold what this node holds", 20000);
     stop(&x);
 }

@@ -43,6 +43,78 @@ void rig_init(struct rig *r, const struct vfs *v, const char *dir, enum journal_
     rig_note(r);
 }
 
+/* ---- histories ---- */
+
+/* What has been so: behind that record the data stood there. */
+static struct truth {
+    uint64_t lsn;
+    struct journal_history h;
+} *truths;
+static size_t ntruths, truths_cap;
+
+static void note_truth(uint64_t lsn, const struct journal_history *h)
+{
+    /* Not from the engine's memory, which may be made to fail. */
+    if (ntruths == truths_cap) {
+        truths_cap = truths_cap * 2 + 64;
+        truths = realloc(truths, truths_cap * sizeof(*truths));
+        if (!truths)
+            abort();
+    }
+    truths[ntruths++] = (struct truth){lsn, *h};
+}
+
+void rig_check_claim(uint64_t lsn, const struct journal_track *claim)
+{
+    if (!claim->known || !ntruths) /* nobody keeps histories here */
+        return;
+    for (size_t i = ntruths; i--;)
+        if (truths[i].lsn == lsn && !memcmp(&truths[i].h, &claim->at, sizeof(claim->at)))
+            return;
+    fprintf(stderr, "record %llu: the data are not at offset %llu of that history\n",
+            (unsigned long long)lsn, (unsigned long long)claim->at.offset);
+    abort();
+}
+
+static void change_history(struct rig *r, uint64_t lsn)
+{
+    struct journal_history h;
+    if (rng_below(&r->history, 3) == 0) {
+        journal_set_history(r->journal, NULL);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(h) / 8; i++)
+        ((uint64_t *)(void *)&h)[i] = rng_next(&r->history);
+    h.offset >>= 8;
+    journal_set_history(r->journal, &h);
+    note_truth(lsn, &h);
+}
+
+static bool on_record(void *arg, const struct journal_frame *f, const uint8_t *bytes)
+{
+    struct rig *r = arg;
+    struct journal_track now = journal_known(r->journal);
+    (void)bytes;
+    if (rng_below(&r->history, 6) == 0) {
+        change_history(r, f->lsn);
+        return false;
+    }
+    now.at.offset += JOURNAL_FRAME + (uint64_t)f->bytes;
+    if (now.known)
+        note_truth(f->lsn, &now.at);
+    return true;
+}
+
+void rig_histories(struct rig *r, const struct journal_track *track)
+{
+    r->history = (struct rng){r->rng.state ^ 0x5DEECE66Dull};
+    journal_set_tap(r->journal, on_record, r);
+    if (track)
+        journal_set_history(r->journal, track->known ? &track->at : NULL);
+    else
+        change_history(r, journal_lsn(r->journal));
+}
+
 enum vs_status rig_close(struct rig *r)
 {
     enum vs_status status = r->journal ? journal_close(r->journal, &r->manifest) : VS_OK;
@@ -248,7 +320,7 @@ enum vs_status rig_load(const struct vfs *v, const char *dir, bool truncated_ok,
     if (status)
         return status;
     struct vs_store *store = new_store();
-    status = journal_loader_open(v, dir, RIG_NAME, m, 0, truncated_ok, &l, why);
+    status = journal_loader_open(v, dir, RIG_NAME, m, 0, &(struct journal_track){0}, truncated_ok, &l, why);
     while (!status && !done)
         status = journal_loader_step(l, store, clock_mono_ns() + 1000000000u, &done, why);
     if (status) {
@@ -257,6 +329,7 @@ enum vs_status rig_load(const struct vfs *v, const char *dir, bool truncated_ok,
         return status;
     }
     *loaded = *journal_loader_result(l);
+    rig_check_claim(loaded->lsn, &loaded->track);
     journal_loader_free(l);
     *out = store;
     return VS_OK;

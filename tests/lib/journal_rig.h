@@ -20,11 +20,18 @@ struct rig {
     uint64_t *digest;     /* by LSN: of all data after that record */
     size_t digest_cap;
     uint64_t known;       /* LSNs 0..known have a digest */
+    struct rng history;   /* see rig_histories */
 };
 
 /* An empty store and a journal that is not open yet, in the directory `dir`. */
 void rig_init(struct rig *r, const struct vfs *v, const char *dir, enum journal_fsync fsync,
               uint64_t seed);
+/* From now on most records count in some history, which changes, ends and begins anew at random; `track` is what a load
+ * has found (NULL: nothing). Whatever a load of this process claims afterwards must have been so (rig_load): of the
+ * data behind that record, in some life. */
+void rig_histories(struct rig *r, const struct journal_track *track);
+/* Ends the program when it was not so. */
+void rig_check_claim(uint64_t lsn, const struct journal_track *claim);
 /* Closes the journal (its result) and the store; digests stay until rig_release. */
 enum vs_status rig_close(struct rig *r);
 void rig_release(struct rig *r);
@@ -37,7 +44,7 @@ bool rig_settle(struct rig *r, int deadline_ms);
 
 /* Keys, options, elements, vectors, attributes, sequence numbers of everything in the store. */
 uint64_t rig_digest(struct vs_store *store);
-/* What recovery does: manifest, all records, into a new store. `out` and `m` (zeroed) are filled on
+/* What recovery does: manifest, all records, into a new store. Ends the program when it claims a history that is not that of the data. `out` and `m` (zeroed) are filled on
  * VS_OK, the store is the caller's. VS_NOTFOUND: there is no journal. */
 enum vs_status rig_load(const struct vfs *v, const char *dir, bool truncated_ok,
                         struct vs_store **out, struct journal_manifest *m,

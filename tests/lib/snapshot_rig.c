@@ -43,6 +43,9 @@ enum vs_status srig_open(struct snapshot_rig *s, const struct persist_options *o
     s->persist = p;
     s->rig.store = store;
     s->rig.journal = persist_journal(p);
+    struct journal_track track = journal_known(s->rig.journal);
+    rig_check_claim(journal_lsn(s->rig.journal), &track);
+    rig_histories(&s->rig, track.known ? &track : NULL);
     return VS_OK;
 }
 

@@ -14,10 +14,12 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "lib/journal_bed.h"
 #include "lib/wait.h"
 #include "persist/effect.h"
 #include "persist/journal_read.h"
+#include "persist/le.h"
 #include "persist/vfs_fault.h"
 
 /* ---- writing and loading ---- */
@@ -430,6 +432,94 @@ static void test_slow_sync(void **state)
     vfs_fault_free(f);
 }
 
+/* What a load knows of the history is what the journal knew; a base that goes further decides up to its record. */
+static void test_histories(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct rig r;
+        struct vfs vfs = rig_vfs_unsynced();
+        rig_clear(dir);
+        begin(&r, &vfs, (enum journal_fsync)(i % 3));
+        rig_histories(&r, NULL);
+        for (int k = 0; k < 12; k++) {
+            uint64_t lsn;
+            steps(&r, 1 + (int)rng_below(&r.rng, 30));
+            if (k % 3 == 0)
+                journal_rotate(r.journal, &lsn);
+        }
+        struct journal_track live = journal_known(r.journal);
+        uint64_t last = journal_lsn(r.journal);
+        assert_int_equal(rig_close(&r), VS_OK);
+        struct journal_loaded loaded = check_load(&r);
+        assert_int_equal(loaded.lsn, last);
+        assert_int_equal(loaded.track.known, live.known);
+        if (live.known)
+            assert_memory_equal(&loaded.track.at, &live.at, sizeof(live.at));
+        /* Whatever is left of it: rig_load looks whether what is claimed was so. */
+        struct journal_manifest m = {0};
+        struct buf why = {0};
+        struct vfs_stat st;
+        assert_int_equal(journal_manifest_load(&vfs_posix, journal_dir, RIG_NAME, &m, &why), VS_OK);
+        char *path = journal_segment_path(journal_dir, RIG_NAME, journal_manifest_last_seq(&m));
+        assert_int_equal(vfs_path_stat(&vfs_posix, path, &st, NULL), VS_OK);
+        uint64_t step = run_quick() ? 1500 : 150;
+        for (uint64_t size = st.size; i < 3 && size > JOURNAL_HEADER + step; size -= step) {
+            assert_int_equal(truncate(path, (off_t)size), 0);
+            check_load(&r);
+        }
+        mem_free(path);
+        journal_manifest_release(&m);
+        rig_release(&r);
+    }
+}
+
+/* Records that follow another node's count as many bytes as there; what counts in none, or only in part, ends it. */
+static void test_follow(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct vs_index *index;
+    struct journal_history h = {.id = {1}, .second = UINT64_MAX, .nonce = 7, .offset = 100};
+    begin(&r, &vfs_posix, JOURNAL_ALWAYS);
+    struct vs_index_options o = {.dim = 2};
+    assert_int_equal(vs_create(r.store, 0, "k", 1, &o, &index), VS_OK);
+    assert_false(journal_known(r.journal).known);
+    journal_set_history(r.journal, &h);
+    static const uint64_t bytes[] = {0, 1, 1000};
+    for (int i = 0; i < 3; i++) {
+        float x[2] = {1, (float)i};
+        journal_set_history(r.journal, &h);
+        journal_follow(r.journal, 5, bytes[i]);
+        journal_group_begin(r.journal);
+        assert_int_equal(vs_add(index, &(struct vs_element){.id = "a", .id_len = 1, .vector = x}, VS_ADD_ANY, NULL), VS_OK);
+        journal_group_end(r.journal);
+        struct journal_track now = journal_known(r.journal);
+        assert_int_equal(now.known, bytes[i] != 0);
+        if (now.known)
+            assert_int_equal(now.at.offset, h.offset + bytes[i]);
+    }
+    /* Whoever writes by itself, with nobody to count it, is of no history. */
+    assert_int_equal(vs_delete(index, "a", 1), VS_OK);
+    assert_false(journal_known(r.journal).known);
+    rig_close(&r);
+    rig_release(&r);
+}
+
+static void test_versions(void **state)
+{
+    (void)state;
+    struct journal_header h = {3, 4, 5, 6, 7}, out;
+    uint8_t bytes[JOURNAL_HEADER];
+    for (uint32_t version = 0; version < 4; version++) {
+        journal_header_put(&h, bytes);
+        le32_put(bytes + 8, version);
+        le64_put(bytes + 56, hash_bytes(bytes, 56, 0));
+        const char *wrong = journal_header_get(bytes, &out);
+        assert_true((wrong == NULL) == (version == 1 || version == 2));
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -445,6 +535,9 @@ int main(void)
         TEST(test_failures),
         TEST(test_unsure),
         TEST(test_slow_sync),
+        TEST(test_histories),
+        TEST(test_follow),
+        TEST(test_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
