@@ -142,6 +142,7 @@ static void mend(const char *const *args)
             search_some(x.r, n * 50);
         }
         repl_same(x.p, x.r);
+        assert_int_equal(reply_get_int(x.r, "VCARD k"), reply_get_int(x.p, "VCARD k"));
         redisReply *gone = reply_any(x.r, "VEMB k %s", stray[round]);
         assert_int_equal(gone->type, REDIS_REPLY_NIL);
         freeReplyObject(gone);
