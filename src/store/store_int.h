@@ -1,14 +1,12 @@
 /* Insides of the store, shared by the files of this folder.
  *
- *   vs_store --databases--> htable of keys --> vs_index --table--> partition --> graph
- * (index/graph.h)
- *                                                                     +-> htable of ids: hash ->
- * slot
+ *   vs_store --databases--> htable of keys --> vs_index --table--> partition --> graph (index/graph.h)
+ *                                                                      +-> htable of ids: hash -> slot
  *
  * LOCK  store->lock ("store"): the list of partitions whose graphs have news, and the searches kept for reuse. Ranks below
  * the graphs' locks (neither is ever taken inside the other).
  *
- *       cut.lock ("kept"), see cut.c. A leaf.
+ *       cut.lock ("kept"), see cut_keep.c. A leaf.
  *
  * Removal: what is unlinked (an index, a partition) goes to `dying`; vs_poll waits until its jobs
  * have ended, then for a grace period, then a worker frees it. So removing is constant time on the
@@ -414,13 +412,17 @@ void cut_touch_all(struct vs_index *index);
 void cut_forget(struct vs_index *index);
 /* Must a partition that is removed wait with its end? partition_end is called then. */
 bool cut_must_wait(struct partition *p);
+void cut_flush(struct vs_store *store);                /* a database is emptied: a running cut fails */
+bool cut_some(struct vs_store *store, uint64_t until_ns); /* the owner's turn; true: more to do */
+/* ---- cut_keep.c ---- */
 /* A record's attributes change: room for the old ones (false: out of memory), then they are taken, unless older ones are
  * there or the record is younger than the cut (false). Of partitions in a cut only. */
 bool cut_keep_room(struct partition *p);
 bool cut_keep(struct partition *p, uint32_t slot, void *extra, bool heap);
 void cut_keep_deadline(struct partition *p, uint32_t slot, uint64_t deadline_ms);
-void cut_flush(struct vs_store *store);                /* a database is emptied: a running cut fails */
-bool cut_some(struct vs_store *store, uint64_t until_ns); /* the owner's turn; true: more to do */
+/* The part has been given back: they are not needed any more, but perhaps by searches, for a while. */
+void cut_keep_let_go(struct partition *p);
+bool cut_keep_empty_some(struct vs_store *store, uint64_t until_ns); /* true: time is up */
 /* ---- open.c ---- */
 /* A partition comes into the keyspace, or leaves it. */
 /* [owner] A partition that was restored is checked behind; what the index does not want mapped comes into
