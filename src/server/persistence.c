@@ -1,5 +1,7 @@
 #include "server/persistence.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "persist/persist.h"
@@ -142,7 +144,10 @@ void persistence_load(struct server *s)
         struct buf why = {0};
         bool done = false;
         if (persist_load_step(s->persist, clock_mono_ns() + LOAD_SLICE_NS, &done, &why) != VS_OK) {
-            log_warning("Cannot load the data: %.*s", (int)why.len, why.len ? why.data : "");
+            char *dir = realpath(".", NULL); /* what the files' names are relative to */
+            log_warning("Cannot load the data in %s: %.*s", dir ? dir : ".", (int)why.len,
+                        why.len ? why.data : "");
+            free(dir);
             s->failed = true;
             s->shutdown = SHUTDOWN_NOW;
         } else if (done) {

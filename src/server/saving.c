@@ -25,6 +25,15 @@ static void answer(struct cmd_pending *reply, const char *text)
     reply_finish(reply);
 }
 
+static void answer_failed(struct server *s, struct cmd_pending *reply)
+{
+    struct persist_status status;
+    struct resp_writer w = {.out = &reply->reply, .version = reply->resp_version};
+    persist_status(s->persist, &status);
+    resp_error(&w, "ERR The snapshot failed: %s", status.error);
+    reply_finish(reply);
+}
+
 static void shutdown_saved(struct server *s, bool ok);
 
 static void on_done(void *arg, bool ok)
@@ -32,20 +41,10 @@ static void on_done(void *arg, bool ok)
     struct server *s = arg;
     struct saving *saving = &s->saving;
     struct cmd_pending *reply = saving->reply;
-    const char *what = saving->rewrite ? "The rewrite of the journal" : "The snapshot";
     uint64_t took_ms = s->now_ms > saving->began_ms ? s->now_ms - saving->began_ms : 0;
     saving->runs = false;
     saving->reply = NULL;
     saving->pause_until_ms = s->now_ms + PAUSE_MS + PAUSE_SHARE * took_ms;
-    if (saving->aborted) {
-        log_notice("%s was given up.", what);
-    } else if (!ok) {
-        struct persist_status status;
-        persist_status(s->persist, &status);
-        log_warning("%s failed: %s", what, status.error);
-    } else {
-        log_notice("%s is done.", what);
-    }
     if (!saving->rewrite && !saving->aborted) {
         saving->ok = ok;
         if (ok) {
@@ -53,8 +52,10 @@ static void on_done(void *arg, bool ok)
             saving->dirty_saved = saving->dirty_at_cut;
         }
     }
-    if (reply)
-        answer(reply, ok ? "+OK\r\n" : "-ERR The snapshot failed. The log says why.\r\n");
+    if (reply && ok)
+        answer(reply, "+OK\r\n");
+    else if (reply)
+        answer_failed(s, reply);
     if (!saving->rewrite)
         reload_saved(s, ok);
     if (s->shutdown == SHUTDOWN_SAVING && !saving->aborted && !saving->rewrite)

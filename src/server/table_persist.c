@@ -10,7 +10,7 @@
 
 static const struct cmd_error_doc save_errors[] = {
     {"ERR Background save already in progress", "a snapshot or a rewrite is under way"},
-    {"ERR The snapshot failed. The log says why.", "the previous snapshot stands"},
+    {"ERR The snapshot failed: ...", "file and reason; the previous snapshot stands"},
     {NULL, NULL}};
 
 static const struct cmd_arg bgsave_args[] = {
