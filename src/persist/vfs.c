@@ -46,13 +46,23 @@ enum vfs_op vfs_op_find(const char *name, size_t len)
     return VFS_OPS;
 }
 
+/* Files alone: a directory or a fifo in the place of one is refused, and nobody waits for a fifo's other end. */
 static int posix_open(void *ctx, const char *path, unsigned flags)
 {
     (void)ctx;
-    int how = O_CLOEXEC | (flags & VFS_RDWR ? O_RDWR : O_RDONLY);
+    struct stat st;
+    int how = O_CLOEXEC | O_NONBLOCK | (flags & VFS_RDWR ? O_RDWR : O_RDONLY);
     how |= (flags & VFS_CREATE ? O_CREAT : 0) | (flags & VFS_EXCL ? O_EXCL : 0);
     how |= flags & VFS_TRUNC ? O_TRUNC : 0;
-    return open(path, how, VFS_MODE);
+    int fd = open(path, how, VFS_MODE);
+    if (fd < 0)
+        return -1;
+    int number = fstat(fd, &st) ? errno : 0;
+    if (!number && S_ISREG(st.st_mode))
+        return fd;
+    close(fd);
+    errno = number ? number : S_ISDIR(st.st_mode) ? EISDIR : ESPIPE;
+    return -1;
 }
 
 static int posix_close(void *ctx, int fd)

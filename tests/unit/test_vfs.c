@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -142,6 +143,21 @@ static void test_path(void **state)
     memcpy(path + sizeof path - 5, "/end", 5);
     assert_int_equal(vfs_path_stat(&vfs_posix, path, &st, &err), VS_IO);
     assert_non_null(strstr(err.text, "/end: File name too long"));
+}
+
+/* What is no file is not opened, nor waited for. */
+static void test_not_files(void **state)
+{
+    (void)state;
+    struct vfs_file f = {0};
+    struct vfs_error err;
+    assert_int_equal(mkfifo(in_dir("fifo"), 0600), 0);
+    assert_int_equal(mkdir(in_dir("folder"), 0700), 0);
+    assert_int_equal(vfs_file_open(&f, &vfs_posix, in_dir("fifo"), VFS_RDONLY, &err), VS_IO);
+    assert_int_equal(vfs_file_open(&f, &vfs_posix, in_dir("fifo"), VFS_RDWR, &err), VS_IO);
+    assert_non_null(strstr(err.text, "fifo"));
+    assert_int_equal(vfs_file_open(&f, &vfs_posix, in_dir("folder"), VFS_RDONLY, &err), VS_IO);
+    assert_int_equal(err.number, EISDIR);
 }
 
 static void test_fault_rules(void **state)
@@ -319,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_not_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fault_rules, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_store_sweep, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_append_again, set_up, tear_down),
