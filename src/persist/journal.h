@@ -10,8 +10,9 @@
  * a time. Records are counted also while no journal is open, so that a snapshot's cut means the
  * same with and without one.
  *
- * FAILURE. After a failed write or sync the file is never touched again: it is trusted up to what
- * was synced, and all later records, which are still in memory, go to a new segment, tried every
+ * FAILURE. After a failed write or sync the file is never written to again. After a failed write it is
+ * synced once more, and trusted as far as was written when that succeeds; after a failed sync, as far as
+ * was synced before. All later records, which are still in memory, go to a new segment, tried every
  * 250 ms until it works. Until then every prepare answers VS_IO and no reply leaves.
  *
  * Threads: [owner] or [any] as said. No function waits for a disk but journal_open, journal_close,

@@ -46,7 +46,8 @@ struct journal_segment {
     uint64_t nonce;
     uint64_t last;         /* LSN of the last record written to it */
     bool named;            /* a manifest that names it may be on disk already */
-    bool distrusted;       /* a sync of it has failed: a later one says nothing */
+    bool distrusted;       /* under lock: a sync of it has failed, a later one says nothing */
+    bool told;             /* that records of it may be lost */
     unsigned refs;         /* under lock */
 };
 
@@ -100,7 +101,6 @@ struct journal {
     uint64_t delayed_fsyncs;
     bool syncing, closing, ended;  /* ended: the writer is gone, the syncer shall go */
     uint64_t retry_ns;
-    enum vfs_op failed_op;
     char error[VFS_ERROR_TEXT];
     pthread_t writer, syncer;
 
@@ -125,6 +125,8 @@ void *journal_writer(void *arg);
 void journal_fail(struct journal *j, const struct vfs_error *err);
 /* With lock held: chunks that need not be kept any more go, and `trusted` moves. */
 void journal_drop(struct journal *j);
+/* The same after a failure, for the writer, which has settled what the file is worth. */
+void journal_drop_safe(struct journal *j);
 /* [writer] A sync of the current segment up to what is written. */
 enum vs_status journal_sync_now(struct journal *j);
 void journal_progress(struct journal *j);

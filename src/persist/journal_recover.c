@@ -2,12 +2,13 @@
  *
  * The order that makes every moment safe:
  *
- *     1. the new file: header, all records that are not in the trusted part of the old one
- *     2. fdatasync of it, sync of the directory
- *     3. the manifest: old segment closed where its trusted part ends, new one behind it
- *     4. the new segment becomes the current one, the old file is closed
+ *     1. the old file is synced, unless a sync of it has failed: what was written to it is trusted
+ *     2. the new file: header, all records that are not in the trusted part of the old one
+ *     3. fdatasync of it, sync of the directory
+ *     4. the manifest: old segment closed where its trusted part ends, new one behind it
+ *     5. the new segment becomes the current one, the old file is closed
  *
- * What fails before 3 leaves nothing behind but a file to be removed. When 3 fails, it may be that
+ * What fails before 4 leaves nothing behind but a file to be removed. When 4 fails, it may be that
  * the manifest on disk names the new segment all the same. Then the file stays: the next attempt
  * goes on with it, and if it cannot be written to any more, it is removed when a manifest has been
  * stored that surely does not name it. */
@@ -96,13 +97,15 @@ enum vs_status journal_seal(struct journal *j, struct vfs_error *err)
                       frame);
     journal_frame_seal(frame, s->nonce, s->last);
     enum vs_status status = vfs_file_append(&s->file, frame, sizeof(frame), err);
+    if (status != VS_OK)
+        return status;
+    status = vfs_file_sync(&s->file, true, err);
+    pthread_mutex_lock(&j->lock);
     if (status == VS_OK)
-        status = vfs_file_sync(&s->file, true, err);
-    if (status == VS_OK) {
-        pthread_mutex_lock(&j->lock);
-        j->trusted_bytes = s->file.end;
-        pthread_mutex_unlock(&j->lock);
-    }
+        j->trusted_bytes = j->written_bytes = j->synced_bytes = s->file.end;
+    else
+        s->distrusted = true;
+    pthread_mutex_unlock(&j->lock);
     return status;
 }
 
@@ -264,38 +267,45 @@ static enum vs_status store(struct journal *j, bool unsure, struct vfs_error *er
     return status;
 }
 
-/* Under JOURNAL_NO the trusted part was written and never synced; before it is called closed, it
- * should be. When that fails, there is no better copy: the store goes on, the manifest says so (the
- * answer is false), and whoever keeps the journal makes a new base. */
+/* What has been written of the current segment is synced, unless it is already: then it need not be written again, for
+ * which there may be no room. After a sync of it has failed, another says nothing, and what is not known to be on disk is
+ * taken from memory. Under JOURNAL_NO memory has it no more: the answer is false, the manifest says so, and whoever keeps
+ * the journal makes a new base. */
 static bool settle_old(struct journal *j)
 {
     struct vfs_error err;
     struct journal_segment *s = j->segment;
-    pthread_mutex_lock(&j->lock);
-    bool needed = j->trusted_lsn > j->synced;
-    bool told = j->failed && (j->failed_op == VFS_OP_FDATASYNC || j->failed_op == VFS_OP_FSYNC);
-    uint64_t from = j->synced + 1, to = j->trusted_lsn;
-    pthread_mutex_unlock(&j->lock);
-    if (!needed)
-        return true;
-    /* A sync that comes after one that failed says nothing. */
     snprintf(err.text, sizeof(err.text), "a sync failed");
-    if (!told && !s->distrusted && vfs_file_sync(&s->file, true, &err) == VS_OK)
-        return true;
-    if (!s->distrusted)
+    pthread_mutex_lock(&j->lock);
+    while (j->syncing)
+        pthread_cond_wait(&j->work, &j->lock);
+    bool needed = j->written_bytes > j->synced_bytes && !s->distrusted;
+    pthread_mutex_unlock(&j->lock);
+    bool synced = needed && vfs_file_sync(&s->file, true, &err) == VS_OK;
+    pthread_mutex_lock(&j->lock);
+    if (synced) {
+        j->synced = j->written;
+        j->synced_bytes = j->written_bytes;
+        journal_drop_safe(j);
+    }
+    s->distrusted |= needed && !synced;
+    uint64_t from = j->synced + 1, to = j->trusted_lsn;
+    bool sure = j->trusted_bytes <= j->synced_bytes;
+    pthread_mutex_unlock(&j->lock);
+    if (to >= from && !s->told)
         log_warning("Records %llu to %llu of the journal were written but may not be on disk: %s. "
                     "A rewrite makes the data safe again",
                     (unsigned long long)from, (unsigned long long)to, err.text);
-    s->distrusted = true;
-    return false;
+    s->told |= to >= from;
+    return sure;
 }
 
 enum vs_status journal_renew(struct journal *j, struct vfs_error *err)
 {
+    bool sure = settle_old(j);
     enum vs_status status = make_ready(j, err);
     if (status)
         return status;
-    bool sure = settle_old(j);
     status = store(j, !sure, err);
     if (status)
         return status;

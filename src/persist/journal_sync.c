@@ -25,6 +25,7 @@ static void sync_segment(struct journal *j)
     enum vs_status status = vfs_file_sync(&s->file, true, &err);
     pthread_mutex_lock(&j->lock);
     j->syncing = false;
+    s->distrusted |= status != VS_OK;
     /* A segment that is not the current one any more has been settled without this sync. */
     bool ours = s == j->segment && !j->failed;
     if (ours && status == VS_OK) {

@@ -38,10 +38,14 @@ static struct journal_chunk *pop(struct journal_chunks *list)
 
 void journal_drop(struct journal *j)
 {
+    /* What the file is worth is settled when another is begun. */
+    if (!j->failed)
+        journal_drop_safe(j);
+}
+
+void journal_drop_safe(struct journal *j)
+{
     uint64_t safe = j->fsync == JOURNAL_NO ? j->written : j->synced;
-    /* What the file is worth was settled when it failed. */
-    if (j->failed)
-        return;
     /* What holds no record is not known to be written by its number. */
     while (j->retained.head && j->retained.head->last <= safe &&
            (j->retained.head->first || j->retained.head->end)) {
@@ -74,7 +78,6 @@ void journal_fail(struct journal *j, const struct vfs_error *err)
     bool first = !j->failed;
     j->failed = true;
     memcpy(j->error, err->text, sizeof(j->error));
-    j->failed_op = err->op;
     if (first)
         j->retry_ns = clock_mono_ns();
     pthread_cond_signal(&j->work);
@@ -116,6 +119,8 @@ enum vs_status journal_sync_now(struct journal *j)
         j->synced = upto;
         j->synced_bytes = bytes;
         journal_drop(j);
+    } else {
+        j->segment->distrusted = true;
     }
     pthread_cond_signal(&j->sync);
     pthread_mutex_unlock(&j->lock);
