@@ -23,6 +23,16 @@ char *persist_path(const char *dir, const char *name)
     return path;
 }
 
+char *persist_base_path(const struct persist *p, uint64_t seq)
+{
+    struct buf b = {0};
+    buf_printf(&b, "%s/", p->journal_dir);
+    journal_base_name(p->appendfilename, seq, &b);
+    char *path = mem_strndup(b.data, b.len);
+    buf_release(&b);
+    return path;
+}
+
 static char *text(const char *given, const char *otherwise)
 {
     const char *t = given ? given : otherwise;

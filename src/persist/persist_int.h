@@ -81,6 +81,8 @@ struct persist {
 
 /* "<dir>/<name>", to be freed by mem_free. */
 char *persist_path(const char *dir, const char *name);
+/* The file of the journal's base `seq`. */
+char *persist_base_path(const struct persist *p, uint64_t seq);
 
 void persist_start_scrub(struct persist *p);
 /* ---- persist_load.c ---- */

@@ -70,10 +70,13 @@ static enum vs_status begin_snapshot(struct persist *p, const char *path, bool r
         status = VS_OK;
     } else {
         buf_append(why, text.data, text.len);
-        if (status == VS_NOTFOUND)
-            status = VS_CORRUPT;
         if (status == VS_CORRUPT)
             buf_printf(why, "; 'vecstore-check-rdb %s' says more", path);
+        if (status == VS_NOTFOUND)
+            buf_printf(why, ". Bring it back from a backup; where %s is moved away, a start takes the "
+                            "snapshot %s", p->journal_dir, p->dump);
+        if (status == VS_NOTFOUND)
+            status = VS_CORRUPT;
     }
     buf_release(&text);
     return status;
@@ -85,10 +88,12 @@ static enum vs_status snapshot_step(struct persist *p, uint64_t until_ns, struct
     struct buf text = {0};
     enum vs_status status = snapshot_load_step(p->load, until_ns, &done, &text);
     if (status != VS_OK) {
+        char *path = p->from_dump ? persist_path(p->dir, p->dbfilename)
+                                  : persist_base_path(p, p->manifest.base_seq);
         buf_append(why, text.data, text.len);
         if (status == VS_CORRUPT)
-            buf_printf(why, "; 'vecstore-check-rdb --fix' on the snapshot writes one without what "
-                            "is damaged");
+            buf_printf(why, "; 'vecstore-check-rdb --fix %s' writes one without what is damaged", path);
+        mem_free(path);
     }
     buf_release(&text);
     if (status != VS_OK || !done)
@@ -175,13 +180,9 @@ static enum vs_status find(struct persist *p, struct buf *why)
             return status;
     }
     if (base) {
-        struct buf name = {0};
-        journal_base_name(p->appendfilename, p->manifest.base_seq, &name);
-        buf_append(&name, "", 1);
-        char *path = persist_path(p->journal_dir, name.data);
+        char *path = persist_base_path(p, p->manifest.base_seq);
         status = begin_snapshot(p, path, true, why);
         mem_free(path);
-        buf_release(&name);
         return status;
     }
     p->state = PERSIST_REPLAY;

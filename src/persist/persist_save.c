@@ -80,13 +80,9 @@ void persist_collect_at_start(struct persist *p)
     enum vs_status status = journal_manifest_load(&p->vfs, p->journal_dir, p->appendfilename, &m,
                                                   &why);
     if (status == VS_OK && m.has_base) {
-        struct buf name = {0};
-        journal_base_name(p->appendfilename, m.base_seq, &name);
-        buf_append(&name, "", 1);
-        char *path = persist_path(p->journal_dir, name.data);
+        char *path = persist_base_path(p, m.base_seq);
         ok = read_manifest(p, path, &p->bases[0]) && ok;
         mem_free(path);
-        buf_release(&name);
     }
     if (status == VS_OK)
         say_what_else(p, &m);
@@ -116,22 +112,15 @@ static enum vs_status commit_base(void *arg, struct vfs_error *err)
     return journal_set_base(p->journal, p->save_seq, p->save_lsn, err);
 }
 
-static char *base_path(struct persist *p)
-{
-    struct buf name = {0};
-    p->save_seq = journal_next_seq(p->journal);
-    journal_base_name(p->appendfilename, p->save_seq, &name);
-    buf_append(&name, "", 1);
-    char *path = persist_path(p->journal_dir, name.data);
-    buf_release(&name);
-    return path;
-}
-
 /* The cut is now. VS_EXISTS: the cut before has not been taken down yet. */
 static enum vs_status begin(struct persist *p)
 {
     bool rewrite = p->saving_rewrite;
-    char *path = rewrite ? base_path(p) : NULL;
+    char *path = NULL;
+    if (rewrite) {
+        p->save_seq = journal_next_seq(p->journal);
+        path = persist_base_path(p, p->save_seq);
+    }
     p->save_lsn = journal_lsn(p->journal);
     struct snapshot_save_options o = {.vfs = &p->vfs,
                                       .segments = p->segments,
