@@ -117,8 +117,11 @@ static enum vs_status sum_sizes(struct journal_loader *l, struct buf *why)
             continue;
         char *path = journal_segment_path(l->dir, l->name, l->m->segment[i].seq);
         enum vs_status status = vfs_path_stat(l->vfs, path, &st, &err);
-        if (status)
-            buf_printf(why, "%s", err.text);
+        if (status == VS_NOTFOUND)
+            say(l, why, path, 0, "there is no such file",
+                "Bring it back from a backup. What it would cost to go on without it is told by");
+        else if (status)
+            buf_puts(why, err.text);
         mem_free(path);
         if (status)
             return status == VS_NOTFOUND ? VS_CORRUPT : status;
@@ -204,6 +207,8 @@ static enum vs_status keep_aside(struct journal_loader *l, const char *path, str
     if (!status)
         status = vfs_file_sync(&f, false, err);
     vfs_file_close(&f);
+    if (status) /* half of it is of no use, and this is tried again */
+        vfs_path_unlink(l->vfs, aside.data, NULL);
     mem_free(block);
     snprintf(l->result.cut_file, sizeof(l->result.cut_file), "%s", aside.data);
     buf_release(&aside);
