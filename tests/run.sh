@@ -188,10 +188,17 @@ if [ -n "$wanted" ]; then
     fi
 fi
 
-# Drills at full count measure times.
-two=2
-[ "${VECSTORE_DRILL:-}" != full ] || two=1
-at_once=$two programs "$build" "" "${everything[@]}"
+# At full count, drills that measure times (they say `drill: alone`) run behind the others, one by one.
+together=() alone=()
+for name in "${everything[@]}"; do
+    if [ "${VECSTORE_DRILL:-}" = full ] && grep -q 'drill: alone' "tests/$name.c"; then
+        alone+=("$name")
+    else
+        together+=("$name")
+    fi
+done
+at_once=2 programs "$build" "" "${together[@]}"
+programs "$build" "" "${alone[@]}"
 [ -z "$wanted" ] || finish
 
 # Servers once more, this time with a journal: replies then go another way.

@@ -3,7 +3,7 @@
  *   clients of 0, 1, 2 ---> each writes to its own node all the time; those that are replicas refuse
  *   FAILOVER, FAILOVER TO ..      the primary hands over; no node gets all data again
  *
- * Without Sentinel, which has ideas of its own. Rounds: 6, or 60 with VECSTORE_DRILL=full. tsan: skip */
+ * Without Sentinel, which has ideas of its own. Rounds: 6, or 60 with VECSTORE_DRILL=full. tsan: skip drill: alone */
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -7,7 +7,7 @@
  *
  * With VECSTORE_DRILL=full 1,000,000 generated vectors of 128 components: the first search within
  * 300 ms (the files are in the page cache), and the journal no slower than building. Otherwise
- * 20,000, where the answers must be right and the times are printed. tsan: skip asan: skip */
+ * 20,000, where the answers must be right and the times are printed. tsan: skip asan: skip drill: alone */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -9,7 +9,7 @@
  *
  * With VECSTORE_DRILL=full the index has 1 GiB and the bounds are held, on a machine that does
  * nothing else; otherwise 64 MiB, where the snapshot must succeed and figures are printed.
- * tsan: skip asan: skip */
+ * tsan: skip asan: skip drill: alone */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>

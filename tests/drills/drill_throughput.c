@@ -7,7 +7,7 @@
  * within a millisecond, which is measured first.
  *
  * The bounds are held with VECSTORE_DRILL=full, on a machine that does nothing else; otherwise the
- * run is short and its figures are printed. tsan: skip asan: skip */
+ * run is short and its figures are printed. tsan: skip asan: skip drill: alone */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
