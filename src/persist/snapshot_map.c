@@ -1,7 +1,7 @@
-/* After a snapshot its V files (of an index MAP ALL its G file, for the links, too) can stand in for the memory of what they hold: the same bytes, from the
- * page cache, which the system may take back and read again. The saving thread maps them and checks
- * every block, so that the owner meets neither a page fault nor a doubt; the store exchanges the
- * pointers (vs_map_part). */
+/* After a snapshot its V files (of an index MAP ALL its G file, for the links, too) can stand in for the
+ * memory of what they hold: the same bytes, from the page cache, which the system may take back and read
+ * again. The saving thread maps them and checks every block, so that the owner meets neither a page fault
+ * nor a doubt; the store exchanges the pointers (vs_map_part). */
 #include <string.h>
 
 #include "base/log.h"
