@@ -236,6 +236,8 @@ enum vs_status rig_step(struct rig *r)
 {
     uint64_t before = journal_lsn(r->journal);
     enum vs_status status = VS_OK;
+    if (r->history.state && rng_below(&r->history, 8) == 0)
+        change_history(r, before); /* as a change of roles does, between two records that count */
     for (int tries = 0; tries < 10000 && journal_lsn(r->journal) == before; tries++) {
         unsigned kind = below(r, 40), n = kind < 6 ? 2 + below(r, 4) : 1;
         journal_group_begin(r->journal);
