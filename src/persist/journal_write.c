@@ -51,7 +51,9 @@ void journal_drop_safe(struct journal *j)
            (j->retained.head->first || j->retained.head->end)) {
         struct journal_chunk *c = pop(&j->retained);
         j->trusted_lsn = c->last;
-        j->trusted_bytes = c->end;
+        /* Without a record it may have been written after the last sync; nobody misses it then. */
+        if (c->first || c->end <= j->synced_bytes || j->fsync == JOURNAL_NO)
+            j->trusted_bytes = c->end;
         atomic_fetch_sub_explicit(&j->buffered, c->bytes.len, memory_order_relaxed);
         if (j->spare || c->bytes.cap > JOURNAL_CHUNK_KEEP) {
             journal_chunk_free(c);
