@@ -39,17 +39,11 @@ static uint32_t quantize(const struct vec_codec *c, const float *x, float *tmp, 
 }
 
 /* Squared length of the decoded vector: in double, where the terms' cancelling does not matter. */
-static float decoded_square(const struct code_header *h, const uint8_t *codes, uint32_t dim, uint32_t sum)
+static float decoded_square(const struct vec_codec *c, const struct code_header *h, const uint8_t *codes, uint32_t sum)
 {
-    uint64_t squares = 0;
-    for (uint32_t at = 0; at < dim;) {
-        uint32_t end = dim - at > 4096 ? at + 4096 : dim, part = 0;   /* 4096 * 255^2 fits 32 bits */
-        for (; at < end; at++)
-            part += (uint32_t)codes[at] * codes[at];
-        squares += part;
-    }
+    uint64_t squares = c->kernels->squares_u8(codes, c->dim);
     double lo = h->lo, step = h->step;
-    double square = (lo * lo * dim + 2 * lo * step * sum) + step * step * (double)squares;
+    double square = (lo * lo * c->dim + 2 * lo * step * sum) + step * step * (double)squares;
     return square > 0 ? (float)square : 0;
 }
 
@@ -64,7 +58,7 @@ static void encode_q8(const struct vec_codec *c, const float *x, float *tmp, voi
     }
     uint32_t sum = quantize(c, x, tmp, &h, codes);
     if (c->metric == VEC_L2)
-        norm = decoded_square(&h, codes, c->dim, sum);
+        norm = decoded_square(c, &h, codes, sum);
     h.norm = norm;
     memcpy(row, &h, sizeof(h));
     memset(codes + c->dim, 0, c->row_bytes - VEC_HEADER - c->dim);
@@ -86,7 +80,7 @@ static void query_q8(const struct vec_codec *c, const float *x, float *tmp, stru
         x = codec_to_unit(x, c->dim, vec_norm(x, c->dim), tmp);
     uint32_t sum = quantize(c, x, tmp, &h, codes);
     if (c->metric == VEC_L2)
-        h.norm = decoded_square(&h, codes, c->dim, sum);
+        h.norm = decoded_square(c, &h, codes, sum);
     query_factors(c, &h, q);
     c->kernels->center_u8(codes, c->dim, q->data);   /* in place: byte for byte */
     memset(codes + c->dim, 0, c->query_bytes - c->dim);

@@ -44,6 +44,8 @@ struct vec_kernels {
     uint32_t (*quantize_u8)(const float *x, size_t dim, float lo, float inv_step, uint8_t *codes);
     /* out[j] = (int8_t)(codes[j] - 128) for j < dim. */
     void (*center_u8)(const uint8_t *codes, size_t dim, int8_t *out);
+    /* The sum of codes[j]^2. */
+    uint64_t (*squares_u8)(const uint8_t *codes, size_t dim);
     /* f32 <-> IEEE half and bfloat16, round to nearest even. */
     void (*f32_to_f16)(const float *x, size_t dim, uint16_t *out);
     void (*f16_to_f32)(const uint16_t *x, size_t dim, float *out);

@@ -288,6 +288,21 @@ TARGET static int32_t quantize_s8(const float *x, size_t dim, float inv_step, in
     return sum;
 }
 
+TARGET static uint64_t squares_u8(const uint8_t *codes, size_t dim)
+{
+    uint64_t sum = 0;
+    for (size_t at = 0; at < dim;) {
+        size_t end = dim - at > 4096 ? at + 4096 : dim; /* 4096 * 255^2 fits 32 bits */
+        uint32_t part = 0;
+        for (; at < end; at++) {
+            int16_t code = codes[at];
+            part += (uint32_t)(code * code);
+        }
+        sum += part;
+    }
+    return sum;
+}
+
 /* ---- bfloat16 ---- */
 
 TARGET static void f32_to_bf16(const float *x, size_t dim, uint16_t *out)
@@ -305,4 +320,4 @@ TARGET static void bf16_to_f32(const uint16_t *x, size_t dim, float *out)
 #define SHARED_KERNELS                                                                              \
     .f32_to_bf16 = f32_to_bf16, .bf16_to_f32 = bf16_to_f32, .rotate = rotate, .unrotate = unrotate, \
     .fit_u4 = fit_u4, .quantize_u4 = quantize_u4, .expand_u4 = expand_u4, .quantize_u1 = quantize_u1, \
-    .expand_u1 = expand_u1, .quantize_s8 = quantize_s8
+    .expand_u1 = expand_u1, .quantize_s8 = quantize_s8, .squares_u8 = squares_u8

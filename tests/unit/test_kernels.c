@@ -210,7 +210,12 @@ static void compare_single(const struct vec_kernels *k, const struct vec_kernels
         uint32_t sb = s->quantize_u8(d->q, dim, mins[0] / 2, steps[i], cb);
         assert_int_equal(sa, sb);
         assert_memory_equal(ca, cb, dim);
+        assert_int_equal(k->squares_u8(ca, dim), s->squares_u8(cb, dim));
     }
+    uint64_t squares = 0;
+    for (size_t j = 0; j < dim; j++)
+        squares += (uint64_t)ca[j] * ca[j];
+    assert_int_equal(k->squares_u8(ca, dim), squares);
     k->center_u8(d->codes[0], dim, (int8_t *)ca);
     s->center_u8(d->codes[0], dim, (int8_t *)cb);
     assert_memory_equal(ca, cb, dim);
