@@ -324,6 +324,8 @@ const struct vs_search_stats *vs_reader_stats(const struct vs_reader *reader);
  * VS_INVALID, VS_NOMEM. */
 enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *query, struct vs_search **out);
 void vs_search_submit(struct vs_search *search, void (*done)(struct vs_search *search, void *arg), void *arg);
+/* [owner] The same without workers: when it returns, `done` has run. */
+void vs_search_run(struct vs_search *search, void (*done)(struct vs_search *search, void *arg), void *arg);
 const struct vs_hit *vs_search_hits(const struct vs_search *search, size_t *n);
 const struct vs_search_stats *vs_search_stats(const struct vs_search *search);
 /* [any] Asks a submitted search to stop soon; `done` still runs. */

@@ -25,6 +25,7 @@
 #define RERANK_BLOCK      4    /* originals measured at a time, while the next are fetched */
 #define RERANK_FIRST      10   /* candidates that are measured whatever their distance, */
 #define RERANK_ERROR      2.0f /* and times the largest error of a code among these that one behind them is given */
+#define USERS_AHEAD       16   /* results whose users are fetched ahead */
 #define SORT_BY_INSERTION 64
 #define RANGE_EF   64 /* first beam of a search without a limit on results */
 /* A graph search measures about 25 rows at random for each entry of its beam, a scan all of them in
@@ -88,7 +89,7 @@ static void measure_exactly(struct search *x, size_t n)
         }
     }
     if (shape->original_bytes)
-        vec_original_distances(shape->originals, shape->codec.metric, shape->codec.dim, s->vector,
+        vec_original_distances(shape->originals, shape->codec.metric, shape->codec.dim, x->q->vector,
                                x->q->norm, s->rows, norms, n, s->distances);
     else
         vec_distances(&shape->codec, &s->query, s->rows, n, s->distances);
@@ -297,8 +298,29 @@ static enum vs_status scan_all(struct search *x, bool exact)
 
 /* ---- the graph ---- */
 
-/* The batches not linked yet, measured one and all, after the graph's own: so few of them enter the beam. Linking may have led
- * the beam to some of them meanwhile. */
+/* Nothing farther enters a beam of at most `cap` entries. */
+static float beam_bound(const struct searcher *s, size_t cap)
+{
+    return s->nbeam < cap ? INFINITY : distance_of_key(s->beam[s->nbeam - 1]);
+}
+
+/* The n measured records s->slots into the beam. Linking may have led it to some of them meanwhile. */
+static void admit_scanned(struct search *x, size_t n, size_t cap)
+{
+    struct searcher *s = x->s;
+    float bound = beam_bound(s, cap);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t slot = s->slots[i];
+        if (s->distances[i] > bound || !view_visible(x->v, slot, x->q->as_of, x->q->now_ms) ||
+            !searcher_visit(s, slot) || (x->q->filter && !filter_asks(x->q->filter, x->v, s, slot)))
+            continue;
+        beam_insert(x->v, s, key_make(s->distances[i], slot) | KEY_EXPANDED, cap);
+        bound = beam_bound(s, cap);
+    }
+}
+
+/* The batches not linked yet, measured one and all, after the graph's own: so few of them enter the beam, and the others cost
+ * no more than their distance. */
 static bool scan_batches(struct search *x, size_t ef)
 {
     const struct graph_view *v = x->v;
@@ -311,10 +333,7 @@ static bool scan_batches(struct search *x, size_t ef)
         for (uint32_t i = 0; i < count; i++) {
             uint32_t slot = atomic_load_explicit(
                 &batch->slots[i], memory_order_acquire); /* a compaction may just have moved it */
-            if (slot >= v->slots || !view_visible(v, slot, x->q->as_of, x->q->now_ms) ||
-                !searcher_visit(s, slot))
-                continue;
-            if (x->q->filter && !filter_asks(x->q->filter, v, s, slot))
+            if (slot >= v->slots)
                 continue;
             ready(x, slot, COLUMN_ROWS);
             s->slots[n] = slot;
@@ -325,10 +344,17 @@ static bool scan_batches(struct search *x, size_t ef)
         any = true;
         vec_distances(&x->g->shape.codec, &s->query, s->rows, n, s->distances);
         s->measured += n;
-        for (uint32_t i = 0; i < n; i++)
-            beam_insert(v, s, key_make(s->distances[i], s->slots[i]) | KEY_EXPANDED, cap);
+        admit_scanned(x, n, cap);
     }
     return any;
+}
+
+/* The originals that will be read first: on their way while the batches are scanned. */
+static void prefetch_front(const struct search *x)
+{
+    const struct searcher *s = x->s;
+    for (size_t i = 0; i < s->nbeam && i < RERANK_BLOCK && x->g->shape.original_bytes; i++)
+        prefetch_bytes(original_at(x->g, x->v, key_slot(s->beam[i])), x->g->shape.original_bytes);
 }
 
 static void graph_beam(struct search *x, size_t ef, bool hide)
@@ -339,6 +365,7 @@ static void graph_beam(struct search *x, size_t ef, bool hide)
     struct beam_limits limits = {x->q->deadline_ns, x->q->cancelled, x->q->as_of, x->q->now_ms, &stop};
     beam_descend(x->g, v, s, v->entry, v->entry_level, 0);
     beam_search(x->g, v, s, 0, ef, &limits, hide);
+    prefetch_front(x);
     x->result->plan = scan_batches(x, ef) ? "graph+scan" : "graph";
     searcher_forget(s);
     x->result->partial |= stop;
@@ -363,6 +390,16 @@ static bool take_beam(struct search *x, size_t want, size_t ef, bool hide)
     return hide || x->result->partial || hidden == 0 || s->ntop >= want || s->nbeam < ef;
 }
 
+/* What the caller asks for next: the pointers that name the best. */
+static void prefetch_users(const struct search *x)
+{
+    const struct searcher *s = x->s;
+    for (size_t i = 0; i < s->ntop && i < x->q->keep && i < USERS_AHEAD; i++) {
+        uint32_t slot = s->top[i].slot;
+        prefetch_bytes((const void *)&view_chunk(x->v, slot)->user[slot_place(slot)], sizeof(void *));
+    }
+}
+
 static enum vs_status graph_once(struct search *x, size_t ef, size_t want)
 {
     struct searcher *s = x->s;
@@ -376,6 +413,7 @@ static enum vs_status graph_once(struct search *x, size_t ef, size_t want)
         graph_beam(x, ef, true);
         take_beam(x, want, ef, true);
     }
+    prefetch_users(x);
     rerank(x);
     return VS_OK;
 }
@@ -469,8 +507,7 @@ enum vs_status graph_search(const struct graph *g, const struct graph_view *v, s
         return VS_NOMEM;
     if (!v->nchunks)
         return VS_OK;
-    memcpy(s->vector, query->vector, g->shape.codec.dim * sizeof(float));
-    vec_query_from_vector(&g->shape.codec, s->vector, s->tmp, &s->query);
+    vec_query_from_vector(&g->shape.codec, query->vector, s->tmp, &s->query);
     size_t ef = query->ef > query->keep ? query->ef : query->keep;
     enum vs_status status;
     if (query->exact)

@@ -29,7 +29,6 @@ void searcher_release(struct searcher *s)
     mem_free(s->distances);
     mem_free(s->query.data);
     mem_free(s->other.data);
-    mem_free(s->vector);
     mem_free(s->tmp);
     mem_free(s->top);
     searcher_init(s);
@@ -68,9 +67,7 @@ static bool reserve_queries(struct searcher *s, const struct columns_shape *shap
         s->query_bytes = shape->codec.query_bytes;
     }
     if (shape->codec.dim > s->dim) {
-        mem_free(s->vector);
         mem_free(s->tmp);
-        s->vector = mem_aligned(64, shape->codec.dim * sizeof(float));
         s->tmp = mem_aligned(64, shape->codec.dim * sizeof(float));
         s->dim = shape->codec.dim;
     }

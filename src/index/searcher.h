@@ -75,7 +75,7 @@ struct searcher {
     size_t rows_cap;
     struct vec_query query, other;   /* the search's own; one for comparing candidates with each other */
     size_t query_bytes;
-    float *vector, *tmp;             /* dim floats each: the search's vector, scratch */
+    float *tmp;                      /* dim floats: scratch */
     size_t dim;
     struct candidate *top;           /* collector of scans and re-rankings */
     size_t ntop, top_cap;

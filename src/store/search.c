@@ -11,12 +11,14 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "index/graph_restore.h"
 #include "store/attr_doc.h"
 #include "store/filter.h"
 #include "store/store_int.h"
 
-#define SPARE_MAX 1024 /* searches kept for reuse */
+#define SPARE_MAX    1024 /* searches kept for reuse */
+#define RECORD_AHEAD 32   /* bytes of a record that its id begins with */
 
 struct part_search {
     struct pool_task task;
@@ -178,7 +180,7 @@ static enum vs_status fix_parts(struct vs_search *s, const struct vs_index *inde
     return VS_OK;
 }
 
-/* Inside the epoch: takes the query and what it sees. */
+/* Inside the epoch: takes the query, but for its vector, and what it sees. */
 static enum vs_status search_fix(struct vs_search *s, const struct vs_index *index,
                                  const struct vs_query *q)
 {
@@ -188,17 +190,14 @@ static enum vs_status search_fix(struct vs_search *s, const struct vs_index *ind
         return status;
     memset(&s->stats, 0, sizeof(s->stats));
     s->began_ns = clock_mono_ns();
-    if (!mem_try_grow(&s->vector, &s->vector_cap, o->dim, sizeof(float)))
-        return VS_NOMEM;
-    memcpy(s->vector, q->vector, o->dim * sizeof(float));
     s->shape = *o;
     s->offset = q->offset;
     s->filter = vs_filter_ref(q->filter);
     s->filter_effort = q->filter_effort;
     atomic_store_explicit(&s->cancelled, false, memory_order_relaxed);
     s->query = (struct graph_query){
-        .vector = s->vector,
-        .norm = o->metric == VEC_COSINE ? vec_norm(s->vector, o->dim) : 0,
+        .vector = q->vector,
+        .norm = o->metric == VEC_COSINE ? vec_norm(q->vector, o->dim) : 0,
         .keep = q->k ? (size_t)q->k + q->offset : 0,
         .ef = q->ef ? q->ef : VS_EF_DEFAULT,
         .exact = q->exact,
@@ -322,8 +321,10 @@ static size_t take_only(struct vs_search *s, const struct searcher *searcher, st
 {
     struct part_search *p = &s->parts[0];
     size_t n = 0;
-    for (size_t i = s->offset; i < p->nfound && n < max; i++)
+    for (size_t i = s->offset; i < p->nfound && n < max; i++) {
         hits[n++] = hit_of(s, p, &searcher->top[i]);
+        prefetch_bytes(graph_view_user(p->view, searcher->top[i].slot), RECORD_AHEAD);
+    }
     return n;
 }
 
@@ -339,12 +340,10 @@ static void finish(struct vs_search *s)
     }
 }
 
-static void run_task(struct pool_task *task, unsigned worker)
+/* Searches one partition; whoever ends the last merges and calls `done`, and then the search may be gone. */
+static void search_part(struct part_search *p, struct searcher *searcher)
 {
-    struct part_search *p =
-        (struct part_search *)((char *)task - offsetof(struct part_search, task));
     struct vs_search *s = p->search;
-    struct searcher *searcher = &s->store->searchers[worker];
     run_part(p, searcher);
     bool only = s->nparts == 1;
     if (only && mem_try_grow(&s->hits, &s->hits_cap, p->nfound + 1, sizeof(*s->hits)))
@@ -360,6 +359,24 @@ static void run_task(struct pool_task *task, unsigned worker)
     s->done(s, s->arg);
 }
 
+static void run_task(struct pool_task *task, unsigned worker)
+{
+    struct part_search *p =
+        (struct part_search *)((char *)task - offsetof(struct part_search, task));
+    search_part(p, &p->search->store->searchers[worker]);
+}
+
+/* The caller's vector is gone when a worker takes the search. */
+static enum vs_status keep_vector(struct vs_search *s)
+{
+    size_t dim = s->shape.dim;
+    if (!mem_try_grow(&s->vector, &s->vector_cap, dim, sizeof(float)))
+        return VS_NOMEM;
+    memcpy(s->vector, s->query.vector, dim * sizeof(float));
+    s->query.vector = s->vector;
+    return VS_OK;
+}
+
 enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *query,
                                struct vs_search **out)
 {
@@ -369,6 +386,8 @@ enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *qu
     struct vs_search *s = search_new(index->store);
     epoch_enter(s->store->epoch, s->reader);
     status = search_fix(s, index, query);
+    if (status == VS_OK)
+        status = keep_vector(s);
     if (status != VS_OK) {
         vs_search_free(s);
         return status;
@@ -377,19 +396,34 @@ enum vs_status vs_search_begin(struct vs_index *index, const struct vs_query *qu
     return VS_OK;
 }
 
+/* The number of its parts, which may run from now on; 0: it has none, and is done. */
+static size_t start(struct vs_search *s, void (*done)(struct vs_search *search, void *arg), void *arg)
+{
+    size_t n = s->nparts;
+    s->done = done;
+    s->arg = arg;
+    atomic_store_explicit(&s->left, n, memory_order_relaxed);
+    if (!n) {
+        sum_stats(s);
+        done(s, arg);
+    }
+    return n;
+}
+
+void vs_search_run(struct vs_search *s, void (*done)(struct vs_search *search, void *arg), void *arg)
+{
+    struct searcher *searcher = &s->store->scratch;
+    for (size_t i = 0, n = start(s, done, arg); i < n; i++)
+        search_part(&s->parts[i], searcher);
+}
+
 void vs_search_submit(struct vs_search *s, void (*done)(struct vs_search *search, void *arg),
                       void *arg)
 {
     struct vs_store *store = s->store;
-    size_t n = s->nparts;
-    s->done = done;
-    s->arg = arg;
-    if (!n) {
-        sum_stats(s);
-        done(s, arg);
+    size_t n = start(s, done, arg);
+    if (!n)
         return;
-    }
-    atomic_store_explicit(&s->left, n, memory_order_relaxed);
     for (size_t i = 0; i < n;
          i++) { /* the search may be over, and gone, when the last one is submitted */
         struct pool_task *task = &s->parts[i].task;
