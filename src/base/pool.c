@@ -201,9 +201,14 @@ void pool_submit(struct pool *p, enum pool_kind kind, struct pool_task *task)
         pthread_cond_signal(&p->wake);
 }
 
+bool pool_has_waiting(const struct pool *p, enum pool_kind kind)
+{
+    return atomic_load_explicit(&p->queues[kind].waiting, memory_order_relaxed) > 0;
+}
+
 bool pool_should_yield(const struct pool *p, unsigned worker)
 {
-    if (atomic_load_explicit(&p->queues[POOL_SEARCH].waiting, memory_order_relaxed) == 0)
+    if (!pool_has_waiting(p, POOL_SEARCH))
         return false;
     const struct worker *w = &p->workers[worker];
     return link_has_share(w, clock_mono_ns() - w->began_ns);

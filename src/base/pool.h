@@ -35,6 +35,8 @@ struct pool *pool_new(unsigned threads, const char *name);
 void pool_free(struct pool *p);
 unsigned pool_threads(const struct pool *p);
 void pool_submit(struct pool *p, enum pool_kind kind, struct pool_task *task);
+/* Is anything waiting in the queue? Cheap, for decisions that may be wrong. */
+bool pool_has_waiting(const struct pool *p, enum pool_kind kind);
 /* Is a search waiting that a linking task should make room for? Cheap (one relaxed load); for tasks
  * that run in slices. */
 bool pool_should_yield(const struct pool *p, unsigned worker);

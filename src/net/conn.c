@@ -160,6 +160,11 @@ bool net_conn_is_local(const struct net_conn *c)
     return c->is_local;
 }
 
+bool net_conn_has_input(const struct net_conn *c)
+{
+    return c->in.start < c->in.len || c->in.ahead_next < c->in.ahead_n;
+}
+
 bool net_conn_broken(const struct net_conn *c)
 {
     return c->broken;

@@ -47,6 +47,8 @@ struct net_options {
 };
 
 /* NULL when the system gives no event loop or no threads. */
+#define NET_DOZE_US 250
+
 struct net *net_new(const struct net_options *options);
 /* "epoll". */
 const char *net_backend(const struct net *n);
@@ -72,6 +74,8 @@ struct net_post {
     void (*run)(struct net_post *post);
 };
 void net_post(struct net *n, struct net_post *post);
+/* The same, with more to come soon: a loop that sleeps for no more than NET_DOZE_US is left to it. */
+void net_post_more(struct net *n, struct net_post *post);
 /* True when it stopped at `deadline_ns` (of clock_mono_ns) with posts left. */
 bool net_run_posts(struct net *n, uint64_t deadline_ns);
 /* Has the loop, though it has something to do, not begun a turn for a while? It then waits for a
@@ -142,6 +146,7 @@ void net_conn_ready(struct net_conn *c);
 void net_conn_pause(struct net_conn *c, bool paused);
 /* Writing failed: everything sent to it is dropped; it should be closed. The connection is made
  * ready when that happens. */
+bool net_conn_has_input(const struct net_conn *c); /* read, and not given out yet */
 bool net_conn_broken(const struct net_conn *c);
 
 /* The buffer that replies are appended to. What stands there leaves at the next net_flush after

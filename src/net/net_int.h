@@ -138,6 +138,7 @@ struct net {
     struct event *wake_ev, *sleep_ev;
     int wake_fd;
     atomic_bool sleeping, woken;
+    atomic_bool dozing; /* where it sleeps, it is for a short while */
     atomic_uint_fast64_t turned_ns; /* when the last turn began, or the loop was last roused, */
     atomic_uint_fast64_t posted;    /* and posts since, about */
     _Atomic(struct net_post *) posts;      /* newest first */

@@ -46,6 +46,7 @@ struct slot {
     struct cmd_pending pending; /* first: finish() is given this */
     struct net_post post;
     struct server *server;
+    struct pool *pool;         /* whose worker may finish it */
     struct cmd_client *client; /* NULL: gone */
     struct slot *next;
     bool done, mute;

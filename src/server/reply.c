@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "server/client.h"
 #include "server/stats.h"
 
@@ -43,6 +44,7 @@ struct cmd_pending *reply_defer(struct cmd_call *call)
     struct server *s = slot->server;
     slot->post.run = on_finished;
     slot->spec = call->spec;
+    slot->pool = vs_pool(s->store);
     slot->began_ns = clock_mono_ns();
     if (s->config->slowlog_log_slower_than >= 0 && !(call->spec->flags & CMD_SKIP_SLOWLOG))
         slot->args = slowlog_args_new(call->argv, call->argc, false);
@@ -55,7 +57,10 @@ void reply_finish(struct cmd_pending *p)
     struct slot *slot = (struct slot *)p;
     /* The slot may be gone after posting. A loop that waits for a processor gets this one. */
     struct net *n = slot->server->net;
-    net_post(n, &slot->post);
+    if (slot->pool && pool_has_waiting(slot->pool, POOL_SEARCH))
+        net_post_more(n, &slot->post);
+    else
+        net_post(n, &slot->post);
     if (net_is_behind(n))
         sched_yield();
 }
