@@ -140,9 +140,16 @@ enum {
     EVENT_ALL = EVENT_GENERIC | EVENT_VECTOR | EVENT_EXPIRED | EVENT_EVICTED
 };
 
+/* What a plain search asks for: no later one of the same index costs more with at most the same. */
+struct cmd_effort {
+    uint64_t index_uid;
+    uint32_t ef, keep;
+};
+
 /* What commands ask of the server beyond the store. Filled by the server. */
 struct cmd_host {
     struct cmd_pending *(*defer)(struct cmd_call *call);      /* the place; the handler then answers CMD_PENDING */
+    bool (*at_once)(struct cmd_call *call, const struct cmd_effort *effort); /* shall the search run on the loop? May be NULL: never */
     void (*finish)(struct cmd_pending *p);                    /* any thread; gives the place back to the loop */
     void (*key_changed)(struct cmd_host *host, unsigned db, const char *key, size_t len); /* after a write: WATCH, tracking, dirty */
     bool (*autocreate)(struct cmd_host *host);                /* setting index-autocreate */

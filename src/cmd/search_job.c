@@ -21,7 +21,8 @@ struct search_job {
     size_t nfields;
     struct resp_arg *fields;    /* in this block, as their bytes are */
     bool marked;                /* what is found counts as used */
-    uint64_t index_uid;
+    bool plain;                 /* one search, whose cost `effort` tells */
+    struct cmd_effort effort;
     struct vs_search **searches;
 };
 
@@ -75,7 +76,10 @@ size_t search_job_count(const struct search_job *job)
 enum vs_status search_job_add(struct search_job *job, struct vs_index *index, const struct vs_query *query)
 {
     enum vs_status status = vs_search_begin(index, query, &job->searches[job->n]);
-    job->index_uid = vs_index_uid(index);
+    job->plain = !job->n && !query->exact && !query->has_radius && !query->filter && !job->with_vectors;
+    job->effort = (struct cmd_effort){ .index_uid = vs_index_uid(index),
+                                       .ef = query->ef ? query->ef : VS_EF_DEFAULT,
+                                       .keep = query->k + query->offset };
     if (!status)
         job->n++;
     return status;
@@ -219,7 +223,7 @@ static struct cmd_used *used_of(const struct search_job *job)
         used = mem_try_alloc(sizeof *used + total * sizeof used->marks[0]);
     if (!used)
         return NULL;
-    *used = (struct cmd_used){ .index_uid = job->index_uid };
+    *used = (struct cmd_used){ .index_uid = job->effort.index_uid };
     for (size_t i = 0; i < job->n && used->n < total; i++)
         used->n += vs_search_marks(job->searches[i], used->marks + used->n, total - used->n);
     return used;
@@ -280,6 +284,10 @@ void search_job_start(struct search_job *job, struct cmd_call *call)
     atomic_init(&job->left, n);
     __atomic_store_n(&p->arg, job, __ATOMIC_RELEASE);
     p->on_cancel = on_cancel;
+    if (job->plain && call->host->at_once && call->host->at_once(call, &job->effort)) {
+        vs_search_run(searches[0], search_done, job);
+        return;
+    }
     /* The job cannot end before the last is submitted, and is not looked at after that. */
     for (size_t i = 0; i < n; i++)
         vs_search_submit(searches[i], search_done, job);

@@ -137,11 +137,11 @@ void info_vecstore(struct server *s, struct buf *out)
     TAILQ_FOREACH(client, &s->clients->waiting, wait_link)
     parked += client->wait == CLIENT_WAITS_BACKLOG;
     buf_printf(out,
-               "backlog_waiting_clients:%zu\r\nsearches:%llu\r\nsearches_pending:%zu\r\nworkers:%"
+               "backlog_waiting_clients:%zu\r\nsearches:%llu\r\nsearches_on_loop:%llu\r\nsearches_pending:%zu\r\nworkers:%"
                "u\r\nworker_searches:%llu\r\nworker_search_us:%llu\r\n"
                "worker_links:%llu\r\nworker_link_us:%llu\r\nworker_waiting_searches:%zu\r\nworker_"
                "waiting_links:%zu\r\n",
-               parked, (ull)s->stats->searches, s->pending, s->workers,
+               parked, (ull)s->stats->searches, (ull)s->stats->searches_on_loop, s->pending, s->workers,
                (ull)pool.tasks[POOL_SEARCH], (ull)(pool.busy_ns[POOL_SEARCH] / 1000),
                (ull)pool.tasks[POOL_LINK], (ull)(pool.busy_ns[POOL_LINK] / 1000),
                pool.waiting[POOL_SEARCH], pool.waiting[POOL_LINK]);

@@ -94,6 +94,7 @@ static void account(struct slot *slot)
     stats_command(s->stats, cmd_id(s->commands, slot->spec), us, failed,
                   s->config->latency_tracking);
     s->stats->searches++;
+    lone_took(s, us);
     if (slot->args && us >= (uint64_t)s->config->slowlog_log_slower_than) {
         slowlog_add(s->slowlog, slot->args, s->now_ms, us, net_conn_peer(c->conn),
                     c->name ? c->name : "", (size_t)s->config->slowlog_max_len);

@@ -56,6 +56,7 @@ struct server *server_new(struct config *config, struct cmd_table *commands)
     s->config = config;
     s->commands = commands;
     s->host = (struct cmd_host){.defer = reply_defer,
+                                .at_once = lone_at_once,
                                 .finish = reply_finish,
                                 .key_changed = key_changed,
                                 .autocreate = autocreate,

@@ -22,6 +22,7 @@
 #include "net/net.h"
 #include "persist/journal.h"
 #include "server/census.h"
+#include "server/lone.h"
 
 #define REDIS_VERSION "7.2.4" /* what clients are told that look for features by it */
 
@@ -122,6 +123,7 @@ struct server {
     const struct cmd_spec *last_command;
     size_t pending;                 /* replies that workers owe .. */
     size_t pending_idle;            /* .. or others, who do not use the store */
+    struct lone lone;
     const struct cmd_spec *running; /* the command under way, for a crash report */
     struct census census;
     size_t startup_memory;

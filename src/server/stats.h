@@ -33,7 +33,7 @@ struct stats {
     uint64_t error_replies;
     uint64_t query_limit_closes, output_limit_closes;
     uint64_t expired_keys, expired_elements, expire_slices_cut; /* removals that stopped for their budget */
-    uint64_t searches; /* replies that came from workers */
+    uint64_t searches, searches_on_loop; /* deferred replies; of them, those of searches that no worker ran */
     uint64_t client_input_max, client_output_max;
     /* the loop */
     uint64_t turns, turns_over_1ms, turn_max_ns, turn_cpu_ns, turn_max_ever_ns;

@@ -11,6 +11,7 @@
 
 #include "integration/lib/both.h"
 #include "integration/lib/reply.h"
+#include "lib/wait.h"
 
 #define X "\"\\x00\\x00\\x80\\x3f\\x00\\x00\\x00\\x00\""
 #define Y "\"\\x00\\x00\\x00\\x00\\x00\\x00\\x80\\x3f\""
@@ -270,12 +271,66 @@ static void test_pipelined(void **state)
     server_stop(s);
 }
 
+/* Does the loop run this search itself? */
+static bool on_loop(redisContext *info, redisContext *c, const char *options)
+{
+    char command[128];
+    snprintf(command, sizeof command, "VSEARCH k VALUES 2 1 0 %s", options);
+    double before = reply_info(info, "vecstore", "searches_on_loop");
+    freeReplyObject(reply_array(c, -1, command));
+    return reply_info(info, "vecstore", "searches_on_loop") > before;
+}
+
+static void until_loop_searches(redisContext *info, redisContext *c, const char *options)
+{
+    int64_t end = wait_now_ms() + 20000;
+    while (!on_loop(info, c, options))
+        assert_true(wait_now_ms() < end);
+}
+
+/* The loop itself runs the searches of a client that is alone and sends one at a time; whatever may take longer, and searches of
+ * two, workers do. */
+static void test_lone_client(void **state)
+{
+    (void)state;
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s), *other = server_connect(s), *info = server_connect(s);
+    reply_int(c, 1, "VADD k VALUES 2 1 0 a");
+    reply_int(c, 1, "VADD k VALUES 2 0 1 b");
+    until_loop_searches(info, c, "K 2 EF 100");
+    assert_false(on_loop(info, c, "K 2 EF 101"));
+    assert_false(on_loop(info, c, "K 3 EF 100"));
+    until_loop_searches(info, c, "K 1 EF 10");
+    assert_false(on_loop(info, c, "K 1 EF 10 EXACT"));
+    assert_false(on_loop(info, c, "K 1 EF 10 WITHVECTORS"));
+    for (int i = 0; i < 40; i++)
+        assert_false(on_loop(info, i % 2 ? c : other, "K 1 EF 10"));
+    /* A pipeline is not one at a time. */
+    until_loop_searches(info, c, "K 2 EF 100");
+    for (int i = 0; i < 100; i++)
+        redisAppendCommand(c, "VSEARCH k VALUES 2 %d 1 K 1 EF 10", i);
+    double before = reply_info(info, "vecstore", "searches_on_loop");
+    for (int i = 0; i < 100; i++) {
+        redisReply *r;
+        assert_int_equal(redisGetReply(c, (void **)&r), REDIS_OK);
+        assert_int_equal(r->elements, 1);
+        assert_string_equal(r->element[0]->str, i > 1 ? "a" : i ? r->element[0]->str : "b");
+        freeReplyObject(r);
+    }
+    assert_true(reply_info(info, "vecstore", "searches_on_loop") - before < 50);
+    redisFree(c);
+    redisFree(other);
+    redisFree(info);
+    server_stop(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes), cmocka_unit_test(test_fields), cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_options), cmocka_unit_test(test_metrics), cmocka_unit_test(test_info),
         cmocka_unit_test(test_errors), cmocka_unit_test(test_vmsearch), cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_lone_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,36 @@
+/* See lone.h. */
+#include "server/lone.h"
+
+#include "server/client.h"
+#include "server/stats.h"
+
+/* Is its search all that there is to do? */
+static bool is_alone(const struct cmd_client *c)
+{
+    const struct server *s = c->server;
+    return s->pending == 1 && c->slots_n == 1 && net_ready_count(s->net) == 0 && !net_conn_has_input(c->conn);
+}
+
+bool lone_at_once(struct cmd_call *call, const struct cmd_effort *effort)
+{
+    struct cmd_client *c = call->client;
+    struct lone *l = &c->server->lone;
+    bool same = l->client == c->id && l->effort.index_uid == effort->index_uid && effort->ef <= l->effort.ef &&
+                effort->keep <= l->effort.keep;
+    if (call->transaction || !same || !is_alone(c)) {
+        *l = (struct lone){.client = c->id, .effort = *effort};
+        return false;
+    }
+    if (l->n < LONE_AFTER) {
+        l->n++;
+        return false;
+    }
+    c->server->stats->searches_on_loop++;
+    return true;
+}
+
+void lone_took(struct server *s, uint64_t us)
+{
+    if (us > LONE_MAX_US)
+        s->lone.n = 0;
+}
