@@ -451,12 +451,23 @@ enum filtered_end beam_filtered(const struct graph *g, const struct graph_view *
     return FILTERED_ALL;
 }
 
+/* The links that a descent at `slot` would follow next: those of this level, or of level 0 where it would end there. */
+static void prefetch_way(const struct graph *g, const struct graph_view *v, uint32_t slot, int level)
+{
+    uint32_t m = g->shape.m, block = view_chunk(v, slot)->upper[slot & (CHUNK_SLOTS - 1)] + (uint32_t)level - 1;
+    if (block / UPPER_BLOCKS < v->nupper)
+        prefetch_bytes((const uint32_t *)v->upper[block / UPPER_BLOCKS] + (size_t)(block % UPPER_BLOCKS) * m,
+                       m * sizeof(uint32_t));
+    if (level == 1)
+        prefetch_bytes((const uint32_t *)view_links(v, slot, m), 2 * m * sizeof(uint32_t));
+}
+
 /* Measures the unseen ones among *best's links at an upper level; the nearest known stays in *best. False: it is the same. */
 static bool hop(const struct graph *g, const struct graph_view *v, struct searcher *s, int level,
                 uint64_t *best)
 {
-    uint32_t slot = key_slot(*best), block = view_chunk(v, slot)->upper[slot & (CHUNK_SLOTS - 1)];
-    if (block == SLOT_NONE || (block + (uint32_t)level - 1) / UPPER_BLOCKS >= v->nupper)
+    uint32_t slot = key_slot(*best), first = view_chunk(v, slot)->upper[slot & (CHUNK_SLOTS - 1)];
+    if (first == SLOT_NONE || (first + (uint32_t)level - 1) / UPPER_BLOCKS >= v->nupper)
         return false; /* younger than this view */
     struct frontier f = {0, s->slots, s->rows};
     gather(g, v, s, slot, level, &f);
@@ -464,16 +475,22 @@ static bool hop(const struct graph *g, const struct graph_view *v, struct search
         return false;
     for (size_t i = 0; i < f.n; i++)
         prefetch_bytes(f.rows[i], g->shape.codec.row_bytes);
-    vec_distances(&g->shape.codec, &s->query, f.rows, f.n, s->distances);
     s->measured += f.n;
     s->expanded++;
     uint64_t old = *best;
-    for (size_t i = 0; i < f.n; i++) {
-        uint64_t key = key_make(s->distances[i], f.slots[i]);
-        if (key >> 32 < *best >> 32 ||
-            (key >> 32 == *best >> 32 &&
-             born_of(view_born(v, key_slot(key))) < born_of(view_born(v, key_slot(*best)))))
-            *best = key;
+    for (size_t k = 0; k < f.n; k += BLOCK) {
+        size_t block = f.n - k < BLOCK ? f.n - k : BLOCK;
+        uint64_t before = *best;
+        vec_distances(&g->shape.codec, &s->query, f.rows + k, block, s->distances);
+        for (size_t i = 0; i < block; i++) {
+            uint64_t key = key_make(s->distances[i], f.slots[k + i]);
+            if (key >> 32 < *best >> 32 ||
+                (key >> 32 == *best >> 32 &&
+                 born_of(view_born(v, key_slot(key))) < born_of(view_born(v, key_slot(*best)))))
+                *best = key;
+        }
+        if (*best != before)
+            prefetch_way(g, v, key_slot(*best), level);
     }
     return *best != old;
 }

@@ -122,11 +122,11 @@ void net_poll(struct net *n, int64_t timeout_us)
      * stays so until the server has read it. */
     int flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
     if (timeout_us != 0) {
+        atomic_store(&n->dozing, timeout_us > 0 && timeout_us <= NET_DOZE_US);
         atomic_store(&n->sleeping, true);
         if (!atomic_load(&n->posts) && !n->run_head && !atomic_load(&n->woken) &&
             TAILQ_EMPTY(&n->dying))
             flags = EVLOOP_ONCE;
-        atomic_store_explicit(&n->dozing, timeout_us > 0 && timeout_us <= NET_DOZE_US, memory_order_relaxed);
     }
     if (flags == EVLOOP_ONCE && timeout_us > 0) {
         struct timeval tv = {timeout_us / 1000000, timeout_us % 1000000};
@@ -154,6 +154,7 @@ static void rouse(struct net *n)
     if (atomic_load(&n->sleeping) && atomic_exchange(&n->sleeping, false)) {
         uint64_t one = 1;
         note_turn(n);
+        atomic_fetch_add_explicit(&n->count.wakes, 1, memory_order_relaxed);
         (void)!write(n->wake_fd, &one, sizeof(one));
     }
 }
@@ -191,7 +192,7 @@ void net_post(struct net *n, struct net_post *post)
 void net_post_more(struct net *n, struct net_post *post)
 {
     push(n, post);
-    if (!atomic_load_explicit(&n->dozing, memory_order_relaxed))
+    if (!atomic_load(&n->dozing))
         rouse(n);
 }
 
@@ -278,6 +279,7 @@ void net_stats_read(const struct net *n, struct net_stats *out)
         .bytes_out = atomic_load_explicit(&k->bytes_out, memory_order_relaxed),
         .io_reads = atomic_load_explicit(&k->io_reads, memory_order_relaxed),
         .io_writes = atomic_load_explicit(&k->io_writes, memory_order_relaxed),
+        .wakes = atomic_load_explicit(&k->wakes, memory_order_relaxed),
         .connections = n->connections,
         .io_threads = n->io_n ? n->io_n : 1,
         .input_bytes = atomic_load_explicit(&k->input_bytes, memory_order_relaxed),
@@ -296,4 +298,5 @@ void net_stats_reset(struct net *n)
     atomic_store(&n->count.writes, 0);
     atomic_store(&n->count.io_reads, 0);
     atomic_store(&n->count.io_writes, 0);
+    atomic_store(&n->count.wakes, 0);
 }

@@ -46,9 +46,9 @@ struct net_options {
     void *arg;
 };
 
-/* NULL when the system gives no event loop or no threads. */
-#define NET_DOZE_US 250
+#define NET_DOZE_US 250 /* a sleep of at most this is dozing, see net_post_more */
 
+/* NULL when the system gives no event loop or no threads. */
 struct net *net_new(const struct net_options *options);
 /* "epoll". */
 const char *net_backend(const struct net *n);
@@ -184,6 +184,7 @@ void net_conn_trim(struct net_conn *c);
 struct net_stats {
     uint64_t accepted, bytes_in, bytes_out, reads, writes;
     uint64_t io_reads, io_writes; /* of them, by io-threads */
+    uint64_t wakes;               /* of a loop that slept, by other threads */
     size_t connections;           /* open now */
     size_t io_threads;
     size_t input_bytes;  /* memory of all inputs */

@@ -21,16 +21,15 @@ bool lone_at_once(struct cmd_call *call, const struct cmd_effort *effort)
         *l = (struct lone){.client = c->id, .effort = *effort};
         return false;
     }
-    if (l->n < LONE_AFTER) {
-        l->n++;
+    if (l->n < LONE_AFTER || l->average_us > LONE_MAX_US)
         return false;
-    }
     c->server->stats->searches_on_loop++;
     return true;
 }
 
 void lone_took(struct server *s, uint64_t us)
 {
-    if (us > LONE_MAX_US)
-        s->lone.n = 0;
+    struct lone *l = &s->lone;
+    l->average_us = l->n ? (l->average_us * (LONE_AFTER - 1) + us) / LONE_AFTER : us;
+    l->n++;
 }
