@@ -5,9 +5,9 @@
  * consistent, so one of them sees the other, and the eventfd is written only for a loop that
  * really sleeps: under load a hand-over costs one compare-and-swap.
  *
- * DOZING. While replies of a pipeline are held back (reply.c) the loop sleeps for a fraction of a millisecond. A post
- * that others will follow does not wake it then: it is soon enough for the reply, and a wake costs the loop two switches of its
- * processor and a handful of system calls, as much as half of a short search.
+ * DOZING. While replies of a pipeline are held back (reply.c) the loop sleeps for a millisecond at most. A post of another such
+ * reply does not wake it then: it would be held back, too, and a wake costs the loop two switches of its processor and a handful
+ * of system calls, as much as half of a short search.
  *
  * BEHIND. Where workers and clients keep all processors busy, the loop sometimes waits for a whole
  * time slice of the kernel's, some milliseconds, with commands and replies piling up. Each turn
@@ -161,7 +161,9 @@ static void rouse(struct net *n)
 
 bool net_is_behind(const struct net *n)
 {
-    if (atomic_load_explicit(&n->sleeping, memory_order_relaxed))
+    /* One that dozes may have been woken by a socket, and wait all the same. */
+    if (atomic_load_explicit(&n->sleeping, memory_order_relaxed) &&
+        !atomic_load_explicit(&n->dozing, memory_order_relaxed))
         return false;
     uint64_t ago = clock_mono_ns() - atomic_load_explicit(&n->turned_ns, memory_order_relaxed);
     uint64_t posted = atomic_load_explicit(&n->posted, memory_order_relaxed);

@@ -46,7 +46,7 @@ struct net_options {
     void *arg;
 };
 
-#define NET_DOZE_US 250 /* a sleep of at most this is dozing, see net_post_more */
+#define NET_DOZE_US 1100 /* a sleep of at most this is dozing, see net_post_more */
 
 /* NULL when the system gives no event loop or no threads. */
 struct net *net_new(const struct net_options *options);
@@ -74,7 +74,7 @@ struct net_post {
     void (*run)(struct net_post *post);
 };
 void net_post(struct net *n, struct net_post *post);
-/* The same, with more to come soon: a loop that sleeps for no more than NET_DOZE_US is left to it. */
+/* The same for what can wait so long: a loop that sleeps for no more than NET_DOZE_US is left to it. */
 void net_post_more(struct net *n, struct net_post *post);
 /* True when it stopped at `deadline_ns` (of clock_mono_ns) with posts left. */
 bool net_run_posts(struct net *n, uint64_t deadline_ns);

@@ -1,6 +1,7 @@
 /* See lone.h. */
 #include "server/lone.h"
 
+#include "base/clock.h"
 #include "server/client.h"
 #include "server/stats.h"
 
@@ -24,6 +25,7 @@ bool lone_at_once(struct cmd_call *call, const struct cmd_effort *effort)
     if (l->n < LONE_AFTER || l->average_us > LONE_MAX_US)
         return false;
     c->server->stats->searches_on_loop++;
+    l->on_loop = true;
     return true;
 }
 
@@ -32,4 +34,11 @@ void lone_took(struct server *s, uint64_t us)
     struct lone *l = &s->lone;
     l->average_us = l->n ? (l->average_us * (LONE_AFTER - 1) + us) / LONE_AFTER : us;
     l->n++;
+    l->ended_ns = l->on_loop ? clock_mono_ns() : 0;
+    l->on_loop = false;
+}
+
+bool lone_awaited(const struct server *s)
+{
+    return s->lone.ended_ns && clock_mono_ns() - s->lone.ended_ns < LONE_AWAITED_NS;
 }

@@ -1,9 +1,10 @@
 /* Replies in the order of commands; see client.h for the picture.
  *
  * HOLDING. A client that pipelines searches gets its replies in as few writes as possible: while
- * more of its replies are owed, what is ready waits for them, at most HOLD_NS and HOLD_BYTES. Each
- * write() costs the kernel's whole TCP path and the waking of the client, several times the
- * hand-over between threads, so this is worth about a tenth of the throughput. */
+ * more of its replies are owed and workers have enough to do, what is ready waits for them, at most HOLD_NS and
+ * HOLD_BYTES. Each write() costs the kernel's whole TCP path and the waking of the client, several times the
+ * hand-over between threads, so this is worth about a tenth of the throughput. The loop dozes meanwhile (net/loop.c): such replies
+ * do not wake it. When no search waits any more it is woken, and all leave, so that the clients send while workers end the last. */
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "server/client.h"
 #include "server/stats.h"
 
-#define HOLD_NS    200000
+#define HOLD_NS    1000000
 #define HOLD_BYTES ((size_t)16 * 1024)
 
 struct buf *reply_target(struct cmd_client *c)
@@ -45,6 +46,7 @@ struct cmd_pending *reply_defer(struct cmd_call *call)
     slot->post.run = on_finished;
     slot->spec = call->spec;
     slot->pool = vs_pool(s->store);
+    slot->follows = call->client->slots != slot;
     slot->began_ns = clock_mono_ns();
     if (s->config->slowlog_log_slower_than >= 0 && !(call->spec->flags & CMD_SKIP_SLOWLOG))
         slot->args = slowlog_args_new(call->argv, call->argc, false);
@@ -57,7 +59,7 @@ void reply_finish(struct cmd_pending *p)
     struct slot *slot = (struct slot *)p;
     /* The slot may be gone after posting. A loop that waits for a processor gets this one. */
     struct net *n = slot->server->net;
-    if (slot->pool && pool_has_waiting(slot->pool, POOL_SEARCH))
+    if (slot->follows && pool_has_waiting(slot->pool, POOL_SEARCH))
         net_post_more(n, &slot->post);
     else
         net_post(n, &slot->post);
@@ -119,9 +121,15 @@ static void unhold(struct cmd_client *c)
     TAILQ_REMOVE(&c->server->clients->held, c, held_link);
 }
 
+/* Do workers have more searches before them than those that they run? */
+static bool workers_go_on(const struct server *s)
+{
+    return pool_has_waiting(vs_pool(s->store), POOL_SEARCH);
+}
+
 void reply_send(struct cmd_client *c)
 {
-    if (c->slots_n > 0 && net_conn_unsent(c->conn) < HOLD_BYTES) {
+    if (c->slots_n > 0 && net_conn_unsent(c->conn) < HOLD_BYTES && workers_go_on(c->server)) {
         if (net_conn_unsent(c->conn) > 0)
             hold(c);
         return;
@@ -135,7 +143,7 @@ uint64_t reply_release_held(struct server *s)
     struct cmd_client *c;
     uint64_t now = clock_mono_ns();
     while ((c = TAILQ_FIRST(&s->clients->held))) {
-        if (now - c->held_since_ns < HOLD_NS)
+        if (now - c->held_since_ns < HOLD_NS && workers_go_on(s))
             return c->held_since_ns + HOLD_NS - now;
         unhold(c);
         net_conn_send(c->conn);

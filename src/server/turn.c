@@ -25,7 +25,7 @@
 static int64_t sleep_time(struct server *s, bool more)
 {
     if (more || s->poll_again || net_ready_count(s->net) > 0 || (s->loading && !s->journal) ||
-        s->shutdown > SHUTDOWN_SAVING)
+        s->shutdown > SHUTDOWN_SAVING || lone_awaited(s))
         return 0;
     uint64_t held = reply_release_held(s);
     int64_t wait = expire_wait(s), sleep = held ? (int64_t)(held / 1000) + 1 : -1;
