@@ -11,6 +11,8 @@
 #   BENCH_NET_TURNS=n   turns through the server (as many)
 #   BENCH_SETS="a b"    of: mnist-784 gen-512 gen-128 gen-1536 (the first three; mnist-784 needs VECSTORE_DATASETS)
 #   BENCH_PARTS="a b"   of: compare kernels scaling network probes (all); when given, not a full run
+#   BENCH_ADD=1         keeps the runs that are there: a long run in pieces
+#   BENCH_README=1      writes what was measured in parts, too, into README.md and the pages: the sections that all of BENCH_SETS have
 #   VECSTORE_DATASETS   the folder with mnist-784.base.bvecs.zst, .query.bvecs and .groundtruth.ivecs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -33,7 +35,7 @@ out=$BUILD/bench
 data=$out/data
 runs=$out/runs
 mkdir -p "$data"
-rm -rf "$runs"
+[ -n "${BENCH_ADD:-}" ] || rm -rf "$runs"
 mkdir -p "$runs"
 server_pid=
 
@@ -229,6 +231,7 @@ for part in $PARTS; do
 done
 full=1
 [ -z "$QUICK" ] && [ -z "${BENCH_PARTS:-}" ] || full=
+full=${BENCH_README:-$full}
 python3 utils/bench/summary.py "$runs" "$out" ${full:+README.md}
 rm -f "$out"/*.svg
 python3 utils/bench/plot.py "$out/results.json" "$out"

@@ -3,7 +3,7 @@
 
     summary.py RUNS OUT [README.md]
 
-RUNS holds one JSON file a run, named SET.ENGINE.TURN.json. Ratios are taken within a turn; all figures are medians over turns.
+RUNS holds one JSON file a run, named SET.ENGINE.TURN.json. Sections of the README's table of which there are no runs stay. Ratios are taken within a turn; all figures are medians over turns.
 """
 import glob
 import json
@@ -268,6 +268,30 @@ def scaling_rows(sizes, threads, results):
     return rows
 
 
+def sections(text):
+    """{first words of a section's title: [lines]}, in order."""
+    found, lines = {}, []
+    for line in text.strip().split("\n"):
+        if line and not line.startswith("|"):
+            lines = found.setdefault(" ".join(line.split()[:2]), [])
+        lines.append(line)
+    return found
+
+
+def data_of(section):
+    return {line.split("|")[1].strip() for line in section if line.startswith("|")}
+
+
+def merged(old, new):
+    """The new table, with the old one's sections where the new has none, or not all of their data sets."""
+    old, new = sections(old), sections(new)
+    for title, lines in old.items():
+        if title not in new or not data_of(lines) <= data_of(new[title]):
+            new[title] = lines
+    order = list(old) + [title for title in new if title not in old]
+    return "\n".join("\n".join(new[title]).strip() + "\n" for title in order)
+
+
 def machine():
     model = platform.processor() or platform.machine()
     try:
@@ -340,7 +364,7 @@ def main():
             print(f"{path} has no lines {BEGIN} and {END}: left as it is", file=sys.stderr)
             continue
         with open(path, "w") as file:
-            file.write(page[: begin + len(BEGIN)] + "\n" + text + "\n" + page[end:])
+            file.write(page[: begin + len(BEGIN)] + "\n" + merged(page[begin + len(BEGIN) : end], text) + "\n" + page[end:])
 
 
 if __name__ == "__main__":
