@@ -232,7 +232,7 @@ done
 full=1
 [ -z "$QUICK" ] && [ -z "${BENCH_PARTS:-}" ] || full=
 full=${BENCH_README:-$full}
-python3 utils/bench/summary.py "$runs" "$out" ${full:+README.md}
+python3 utils/bench/summary.py "$runs" "$out" ${full:+README.md} || { [ $? -eq 3 ] && full=; }
 rm -f "$out"/*.svg
 python3 utils/bench/plot.py "$out/results.json" "$out"
 if [ -n "$full" ]; then

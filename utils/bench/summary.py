@@ -283,8 +283,10 @@ def data_of(section):
 
 
 def merged(old, new):
-    """The new table, with the old one's sections where the new has none, or not all of their data sets."""
+    """The new table, with the old one's sections where the new has none, or not all of their data sets; None: of another machine."""
     old, new = sections(old), sections(new)
+    if any(title not in new for title in old) and old.get("Measured by") != new.get("Measured by"):
+        return None
     for title, lines in old.items():
         if title not in new or not data_of(lines) <= data_of(new[title]):
             new[title] = lines
@@ -363,8 +365,12 @@ def main():
         if begin < 0 or end < begin:
             print(f"{path} has no lines {BEGIN} and {END}: left as it is", file=sys.stderr)
             continue
+        whole = merged(page[begin + len(BEGIN) : end], text)
+        if whole is None:
+            print(f"{path} has sections that another machine measured and this run did not: left as it is", file=sys.stderr)
+            sys.exit(3)
         with open(path, "w") as file:
-            file.write(page[: begin + len(BEGIN)] + "\n" + merged(page[begin + len(BEGIN) : end], text) + "\n" + page[end:])
+            file.write(page[: begin + len(BEGIN)] + "\n" + whole + "\n" + page[end:])
 
 
 if __name__ == "__main__":
