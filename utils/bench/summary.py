@@ -24,6 +24,8 @@ ENGINES = (
     ("vecstore-bin", "vecstore bin"),
 )
 FIGURES = ("build_1", "build_all", "qps_0.95", "qps_0.99", "bytes")
+# First words of the sections' titles: what else stands between the marks goes.
+TITLES = ("Measured by", "In process;", "Through the", "What a", "Kernels for", "Memory, bytes", "How the")
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
@@ -275,7 +277,7 @@ def sections(text):
         if line and not line.startswith("|"):
             lines = found.setdefault(" ".join(line.split()[:2]), [])
         lines.append(line)
-    return found
+    return {title: lines for title, lines in found.items() if title in TITLES}
 
 
 def data_of(section):
