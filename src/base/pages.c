@@ -279,6 +279,11 @@ void pages_free(enum pages_kind kind, void *ptr, size_t size)
     pthread_mutex_unlock(&pages.lock);
 }
 
+void pages_note(long long bytes)
+{
+    atomic_fetch_add_explicit(&used_bytes, (size_t)bytes, memory_order_relaxed);
+}
+
 size_t pages_used(void)
 {
     return atomic_load_explicit(&used_bytes, memory_order_relaxed);

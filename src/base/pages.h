@@ -22,7 +22,9 @@ enum pages_kind { PAGES_HUGE, PAGES_PLAIN, PAGES_KINDS };
 void *pages_alloc(enum pages_kind kind, size_t size);
 /* `size` as it was asked for. NULL is fine. */
 void pages_free(enum pages_kind kind, void *ptr, size_t size);
-/* Bytes in live runs, rounded to pages. */
+/* Pages that somebody mapped himself, and that are to be counted as if they were runs; less than 0: not any more. */
+void pages_note(long long bytes);
+/* Bytes in live runs, rounded to pages, and those noted. */
 size_t pages_used(void);
 /* What pages_alloc really takes for `size`. */
 static inline size_t pages_round(size_t size)

@@ -192,13 +192,14 @@ void chunk_free(struct chunk *c)
 void chunk_bytes(const struct columns_shape *s, const struct chunk *c, struct columns_bytes *sum)
 {
     size_t n = c->slots;
-    sum->rows += c->mapped & COLUMN_ROWS ? 0 : n * s->codec.row_bytes;
-    sum->originals += c->mapped & COLUMN_ORIGINALS ? 0 : n * s->original_bytes;
-    sum->links += c->links && !(c->mapped & COLUMN_LINKS) ? chunk_links_bytes(c) : 0;
+    uint8_t mapped = chunk_in_files(c);
+    sum->rows += mapped & COLUMN_ROWS ? 0 : n * s->codec.row_bytes;
+    sum->originals += mapped & COLUMN_ORIGINALS ? 0 : n * s->original_bytes;
+    sum->links += c->links && !(mapped & COLUMN_LINKS) ? chunk_links_bytes(c) : 0;
     sum->records += sizeof(*c) + n * sizeof(*c->user);
-    sum->records += c->mapped & COLUMN_BORN ? 0 : n * sizeof(*c->born);
-    sum->records += c->mapped & COLUMN_LEVEL ? 0 : n * sizeof(*c->level);
-    sum->records += c->mapped & COLUMN_UPPER ? 0 : n * sizeof(*c->upper);
+    sum->records += mapped & COLUMN_BORN ? 0 : n * sizeof(*c->born);
+    sum->records += mapped & COLUMN_LEVEL ? 0 : n * sizeof(*c->level);
+    sum->records += mapped & COLUMN_UPPER ? 0 : n * sizeof(*c->upper);
     if (atomic_load_explicit(&c->extra, memory_order_relaxed))
         sum->extra += n * sizeof(void *);
     if (atomic_load_explicit(&c->deadline, memory_order_relaxed))

@@ -112,7 +112,19 @@ void chunk_free(struct chunk *c);
 struct columns_bytes {
     size_t rows, originals, links, records, extra;
 };
-/* Adds what one chunk takes of memory to `sum`; mapped columns take none. */
+/* Those of the mapped columns that a file stands behind. */
+static inline uint8_t chunk_in_files(const struct chunk *c)
+{
+    unsigned files = c->mapped;
+    if (c->rows_in && c->rows_in->memory)
+        files &= ~(unsigned)COLUMN_ROWS;
+    if (c->originals_in && c->originals_in->memory)
+        files &= ~(unsigned)COLUMN_ORIGINALS;
+    if (c->graph_in && c->graph_in->memory)
+        files &= COLUMN_ROWS | COLUMN_ORIGINALS;
+    return (uint8_t)files;
+}
+/* Adds what one chunk takes of memory to `sum`; what lies in files takes none. */
 void chunk_bytes(const struct columns_shape *s, const struct chunk *c, struct columns_bytes *sum);
 
 static inline uint8_t *chunk_rows(const struct chunk *c)

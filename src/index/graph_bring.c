@@ -10,7 +10,7 @@
  *
  * The check reads from one end to the other, searches do not: from then on the system is asked not to
  * read ahead of them (by megabytes, on some disks, in place of what is in use). Rows of a partition that
- * is scanned are left as they are. */
+ * is scanned are left as they are. What came over the network is in memory as it is, and stays where it is. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -69,7 +69,7 @@ void bring_chunk(struct graph *g, const struct chunk *c, uint32_t chunk)
         return;
     struct brought *x = &b->of[chunk];
     const uint64_t *used = b->used + (size_t)chunk * (CHUNK_SLOTS / 64);
-    uint8_t want = b->columns & c->mapped;
+    uint8_t mapped = chunk_in_files(c), want = b->columns & mapped;
     if ((want & COLUMN_ROWS) &&
         (x->rows = pages_alloc(PAGES_HUGE, (size_t)CHUNK_SLOTS * c->row_bytes)) != NULL)
         copy_slots(x->rows, chunk_rows(c), c->row_bytes, used);
@@ -78,7 +78,7 @@ void bring_chunk(struct graph *g, const struct chunk *c, uint32_t chunk)
         copy_slots(x->originals, chunk_originals(c), c->original_bytes, used);
     if ((want & COLUMN_LINKS) && (x->links = pages_alloc(PAGES_HUGE, chunk_links_bytes(c))) != NULL)
         memcpy((void *)x->links, (const void *)c->links, chunk_links_bytes(c));
-    uint8_t stays = b->random & c->mapped;
+    uint8_t stays = b->random & mapped;
     if ((stays & COLUMN_ROWS) && !x->rows)
         map_advise(chunk_rows(c), (size_t)CHUNK_SLOTS * c->row_bytes);
     if ((stays & COLUMN_ORIGINALS) && !x->originals)

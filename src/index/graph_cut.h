@@ -91,6 +91,9 @@ void graph_cut_deadlines(const struct graph_cut *c, uint32_t chunk, uint64_t *ou
 /* CHUNK_SLOTS rows and originals, zeros where the cut has no record; either may be NULL. False: the
  * memory it should be read from is damaged (graph_is_bad says what). */
 bool graph_cut_rows(const struct graph_cut *c, uint32_t chunk, void *rows, void *originals);
+/* A chunk's rows (or originals) where they lie, which is good while the cut is taken; *rows NULL: not all its slots are
+ * in use, it has to be copied. False: as above; what has been read is to be believed when graph_cut_damaged says no. */
+bool graph_cut_whole(const struct graph_cut *c, uint32_t chunk, bool originals, const void **rows);
 /* CHUNK_SLOTS lists of 2m, and UPPER_BLOCKS lists of m words; SLOT_NONE where the cut has no node.
  * False: damaged, or memory ran out when a part was to be copied aside; the cut is then void. */
 bool graph_cut_links(struct graph_cut *c, uint32_t chunk, uint32_t *out);

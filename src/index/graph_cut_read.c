@@ -182,6 +182,20 @@ bool graph_cut_rows(const struct graph_cut *c, uint32_t chunk, void *rows, void 
     return touch_sound(c->g);
 }
 
+bool graph_cut_whole(const struct graph_cut *c, uint32_t chunk, bool originals, const void **rows)
+{
+    struct chunk *from = c->chunks[chunk];
+    const uint64_t *used = graph_cut_used(c, chunk);
+    *rows = NULL;
+    for (unsigned w = 0; w < USED_WORDS; w++)
+        if (~used[w])
+            return true;
+    if (!touch(c->g, from, originals ? COLUMN_ORIGINALS : COLUMN_ROWS))
+        return false;
+    *rows = originals ? chunk_originals(from) : chunk_rows(from);
+    return true;
+}
+
 /* ---- links ---- */
 
 static void wake_linker(struct graph_cut *c)

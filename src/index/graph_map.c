@@ -274,12 +274,14 @@ void graph_mapped(const struct graph *g, struct graph_mapped *out)
     for (uint32_t i = 0; i < g->nchunks; i++) {
         const struct chunk *c = g->chunks[i];
         size_t n = c->slots;
-        out->rows += c->mapped & COLUMN_ROWS ? n * c->row_bytes : 0;
-        out->originals += c->mapped & COLUMN_ORIGINALS ? n * c->original_bytes : 0;
-        out->graph += c->mapped & COLUMN_LINKS ? chunk_links_bytes(c) : 0;
-        out->graph += c->mapped & COLUMN_BORN
+        uint8_t mapped = chunk_in_files(c);
+        out->rows += mapped & COLUMN_ROWS ? n * c->row_bytes : 0;
+        out->originals += mapped & COLUMN_ORIGINALS ? n * c->original_bytes : 0;
+        out->graph += mapped & COLUMN_LINKS ? chunk_links_bytes(c) : 0;
+        out->graph += mapped & COLUMN_BORN
                           ? n * (sizeof(*c->born) + sizeof(*c->level) + sizeof(*c->upper))
                           : 0;
     }
-    out->graph += (size_t)g->upper_mapped * UPPER_BLOCKS * g->shape.m * sizeof(uint32_t);
+    if (!g->upper_in || !g->upper_in->memory)
+        out->graph += (size_t)g->upper_mapped * UPPER_BLOCKS * g->shape.m * sizeof(uint32_t);
 }

@@ -166,7 +166,7 @@ void graph_info(const struct graph *g, struct graph_info *out)
     if (atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_READY)
         chunk_bytes(&g->shape, g->spare, &out->bytes);
     out->upper_bytes =
-        (size_t)(g->nupper - g->upper_mapped) * UPPER_BLOCKS * g->shape.m * sizeof(uint32_t);
+        (size_t)(g->nupper - (g->upper_in && g->upper_in->memory ? 0 : g->upper_mapped)) * UPPER_BLOCKS * g->shape.m * sizeof(uint32_t);
     out->other_bytes = sizeof(*g) + g->slots / 8 + g->chunks_cap * sizeof(void *) +
                        (g->nwaiting + 1) * (g->open || g->nwaiting ? sizeof(struct batch) : 0) +
                        sizeof(struct graph_view) + 4 * g->nchunks * sizeof(void *);

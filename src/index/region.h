@@ -32,6 +32,7 @@ struct region {
     size_t size;
     _Atomic uint32_t refs;           /* begins with 1: the maker's */
     _Atomic bool bad;
+    bool memory;                     /* no file stands behind it: it takes memory, and is counted as that */
     /* False: a block under it does not match its sum, or the region is bad already. */
     bool (*check)(struct region *r, size_t at, size_t len);
     /* Appends "FILE, offset N: REASON" of what is bad; "FILE" when nothing is. */

@@ -199,6 +199,19 @@ static enum vs_status out_of_memory(const char *path, struct buf *why)
     return VS_NOMEM;
 }
 
+/* Blocks that were compared with their sums on the way into memory. */
+static void note_sums(struct segment *s, const struct vfs_file *f)
+{
+    const struct segment_layout *l = &s->layout;
+    for (uint64_t i = 0; f->vfs->ops->came_with && i < l->blocks; i++) {
+        size_t n = (size_t)segment_block_bytes(l, i);
+        if (!vfs_came_with(f->vfs, f->fd, i * l->block, n, l->file_id ^ i, s->table[i]))
+            continue;
+        atomic_store_explicit(&s->state[i], GOOD, memory_order_relaxed); /* nobody else has it yet */
+        atomic_fetch_add_explicit(&s->checked, n, memory_order_relaxed);
+    }
+}
+
 static enum vs_status map_file(const struct vfs_file *f, struct segment_layout *l,
                                uint64_t *table, struct segment **out, struct buf *why)
 {
@@ -220,6 +233,7 @@ static enum vs_status map_file(const struct vfs_file *f, struct segment_layout *
     }
     s->region.base = base;
     s->region.size = (size_t)l->end;
+    s->region.memory = f->vfs->ops->memory;
     s->region.check = check;
     s->region.describe = describe;
     s->region.release = release;
@@ -229,6 +243,7 @@ static enum vs_status map_file(const struct vfs_file *f, struct segment_layout *
     s->layout = *l;
     s->path = mem_strndup(f->path, strlen(f->path));
     s->table = table;
+    note_sums(s, f);
     *out = s;
     return VS_OK;
 }

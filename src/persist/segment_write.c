@@ -49,9 +49,9 @@ static bool write_block(struct segment_writer *w)
         out_of_memory(w);
         return false;
     }
-    w->sums[w->nsums] = hash_bytes(w->data, w->fill, w->file_id ^ w->nsums);
-    w->nsums++;
-    enum vs_status status = vfs_file_append(&w->file, w->data, w->fill, &w->err);
+    uint64_t seed = w->file_id ^ w->nsums, sum = hash_bytes(w->data, w->fill, seed);
+    w->sums[w->nsums++] = sum;
+    enum vs_status status = vfs_file_append_summed(&w->file, w->data, w->fill, seed, sum, &w->err);
     if (status == VS_OK && w->at - w->synced >= SYNC_EVERY) {
         status = vfs_file_sync(&w->file, true, &w->err);
         w->synced = w->at;

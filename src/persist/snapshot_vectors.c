@@ -57,9 +57,17 @@ static bool put_column(struct snapshot_save *s, struct save_part *sp, const stru
     if (!part)
         return false;
     for (uint32_t c = g->first; c < g->first + g->count; c++) {
-        if (!graph_cut_rows(sp->cut->cut, c, originals ? NULL : part, originals ? part : NULL))
+        const void *rows;
+        bool ok = graph_cut_whole(sp->cut->cut, c, originals, &rows);
+        if (ok && !rows) {
+            ok = graph_cut_rows(sp->cut->cut, c, originals ? NULL : part, originals ? part : NULL);
+            rows = part;
+        }
+        if (ok)
+            segment_put(s->writer, rows, size);
+        /* A page of a file that could not be read is zeros, and is known by now. */
+        if (!ok || graph_cut_damaged(sp->cut->cut))
             return save_fail(s, VS_CORRUPT, "a partition is damaged");
-        segment_put(s->writer, part, size);
         segment_pad(s->writer, SNAPSHOT_PAGE);
         if (save_stopped(s))
             return false;

@@ -44,16 +44,28 @@ static ssize_t read_file(void *ctx, int fd, void *data, size_t len, uint64_t at)
     return -1;
 }
 
-static ssize_t write_file(void *ctx, int fd, const void *data, size_t len, uint64_t at)
+static ssize_t put(struct stream *s, const void *data, size_t len, uint64_t at, const struct stream_sum *sum)
 {
-    struct stream *s = ctx;
-    (void)fd;
     if (at != s->at)
         return fail(s, ESPIPE);
-    if (s->failed || !s->sink.data(s->sink.arg, data, len))
+    if (s->failed || !s->sink.data(s->sink.arg, data, len, sum))
         return fail(s, EPIPE);
     s->at += len;
     return (ssize_t)len;
+}
+
+static ssize_t write_file(void *ctx, int fd, const void *data, size_t len, uint64_t at)
+{
+    (void)fd;
+    return put(ctx, data, len, at, NULL);
+}
+
+static ssize_t write_summed(void *ctx, int fd, const void *data, size_t len, uint64_t at, uint64_t seed,
+                            uint64_t sum)
+{
+    struct stream_sum s = {seed, sum};
+    (void)fd;
+    return put(ctx, data, len, at, &s);
 }
 
 /* What is asked for to make things durable has nothing to do. */
@@ -149,6 +161,7 @@ static const struct vfs_ops ops = {
     .map = map,
     .unmap = unmap,
     .lock = lock,
+    .write_summed = write_summed,
 };
 
 void stream_init(struct stream *s, const struct stream_sink *sink)

@@ -5,7 +5,7 @@
  * read back, and renaming or removing means nothing.
  *
  *     segment writer -> vfs -> sink.begin "<id>-0.seg"
- *                              sink.data  bytes, as many as a write has
+ *                              sink.data  bytes, as many as a write has: a block of a segment, with its sum
  *                              sink.end   when it is closed
  *
  * One thread at a time uses a stream; it calls the sink, which may wait. A sink that answers false
@@ -15,9 +15,14 @@
 
 #include "persist/vfs.h"
 
+struct stream_sum {
+    uint64_t seed, sum;    /* hash_bytes of them with this seed */
+};
+
 struct stream_sink {
     bool (*begin)(void *arg, const char *name); /* without a directory */
-    bool (*data)(void *arg, const void *data, size_t len);
+    /* `sum`: theirs, where it is known, else NULL. */
+    bool (*data)(void *arg, const void *data, size_t len, const struct stream_sum *sum);
     bool (*end)(void *arg, uint64_t bytes);     /* of how many the file is */
     void *arg;
 };

@@ -95,6 +95,11 @@ struct vfs_ops {
     void *(*map)(void *ctx, int fd, uint64_t at, size_t len, enum vfs_map_kind kind);
     int (*unmap)(void *ctx, void *addr, size_t len);
     int (*lock)(void *ctx, int fd);
+    /* Two that files of a disk do not have (NULL): a sum (hash_bytes) that goes along with the bytes it is of. */
+    ssize_t (*write_summed)(void *ctx, int fd, const void *data, size_t len, uint64_t at, uint64_t seed,
+                            uint64_t sum);
+    bool (*came_with)(void *ctx, int fd, uint64_t at, size_t len, uint64_t seed, uint64_t sum);
+    bool memory; /* what is mapped is memory of this process alone */
 };
 
 struct vfs {
@@ -130,6 +135,12 @@ static inline ssize_t vfs_write(const struct vfs *v, int fd, const void *data, s
                                 uint64_t at)
 {
     return v->ops->write(v->ctx, fd, data, len, at);
+}
+/* Have these bytes been compared with this sum since they came into memory? */
+static inline bool vfs_came_with(const struct vfs *v, int fd, uint64_t at, size_t len, uint64_t seed,
+                                 uint64_t sum)
+{
+    return v->ops->came_with && v->ops->came_with(v->ctx, fd, at, len, seed, sum);
 }
 /* Data and metadata reach the disk. After a failure (but EINTR) what was written since the last
  * success may be lost although a later call succeeds: write it to another file. */

@@ -104,6 +104,17 @@ enum vs_status vfs_file_write(struct vfs_file *f, uint64_t at, const void *data,
     return VS_OK;
 }
 
+enum vs_status vfs_file_append_summed(struct vfs_file *f, const void *data, size_t len, uint64_t seed,
+                                      uint64_t sum, struct vfs_error *err)
+{
+    if (!f->vfs->ops->write_summed)
+        return vfs_file_append(f, data, len, err);
+    if (f->vfs->ops->write_summed(f->vfs->ctx, f->fd, data, len, f->end, seed, sum) != (ssize_t)len)
+        return vfs_error_set(err, VFS_OP_WRITE, f->path, f->end);
+    f->end += len;
+    return VS_OK;
+}
+
 enum vs_status vfs_file_append(struct vfs_file *f, const void *data, size_t len,
                                struct vfs_error *err)
 {

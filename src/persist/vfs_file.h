@@ -56,6 +56,9 @@ enum vs_status vfs_file_write(struct vfs_file *f, uint64_t at, const void *data,
                               struct vfs_error *err);
 enum vs_status vfs_file_append(struct vfs_file *f, const void *data, size_t len,
                                struct vfs_error *err);
+/* The same; their sum goes along where the vfs takes it. */
+enum vs_status vfs_file_append_summed(struct vfs_file *f, const void *data, size_t len, uint64_t seed,
+                                      uint64_t sum, struct vfs_error *err);
 /* All of `len` bytes, or VS_CORRUPT. */
 enum vs_status vfs_file_read(const struct vfs_file *f, uint64_t at, void *data, size_t len,
                              struct vfs_error *err);

@@ -109,7 +109,7 @@ static bool gather(struct link *l, const uint8_t *frame, size_t len)
     return l->frames->bytes.len < ITEM_BYTES || hand_over(l);
 }
 
-static bool spoil(struct link *l, const char *why)
+bool link_spoil(struct link *l, const char *why)
 {
     atomic_store_explicit(&l->spoilt, true, memory_order_relaxed);
     return link_fail(l, "the stream is not what it should be: %s", why);
@@ -119,7 +119,7 @@ static bool take_frame(struct link *l, const struct journal_frame *f, const uint
 {
     const char *why = wire_check(f, frame + WIRE_FRAME, &l->at);
     if (why)
-        return spoil(l, why);
+        return link_spoil(l, why);
     if (f->type >= WIRE_SNAP_FILE && f->type <= WIRE_SNAP_FAILED)
         return link_snapshot_frame(l, f, frame + WIRE_FRAME);
     if (f->type == WIRE_PART)
@@ -127,7 +127,7 @@ static bool take_frame(struct link *l, const struct journal_frame *f, const uint
     if (!wire_is_data(f->type) && f->type != WIRE_GETACK && f->type != WIRE_DIGEST)
         return true;
     if (l->full || (l->part && wire_is_data(f->type)))
-        return spoil(l, "a record comes before the snapshot has ended");
+        return link_spoil(l, "a record comes before the snapshot has ended");
     if (wire_is_data(f->type)) {
         l->at.offset += WIRE_FRAME + f->bytes;
         l->at.lsn = f->lsn;
@@ -146,7 +146,13 @@ static bool stream(struct link *l)
             return false;
         const char *why = wire_head((const uint8_t *)l->in.data + l->used, l->at.nonce, &f);
         if (why)
-            return spoil(l, why);
+            return link_spoil(l, why);
+        if (f.type == WIRE_SNAP_DATA) {
+            l->used += WIRE_FRAME;
+            if (!link_snapshot_data(l, &f))
+                return false;
+            continue;
+        }
         if (l->in.len - l->used < WIRE_FRAME + f.bytes && !hand_over(l))
             return false;
         if (!link_have(l, WIRE_FRAME + f.bytes) ||

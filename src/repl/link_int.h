@@ -73,13 +73,19 @@ bool link_send_ack(struct link *l, bool now);
 /* link_handshake.c: up to the reply to PSYNC. */
 bool link_handshake(struct link *l);
 
-/* link_sync.c: a control frame of a snapshot. */
+/* So many bytes behind those understood go there, and are. */
+bool link_receive_to(struct link *l, uint8_t *to, size_t len);
+
+/* link_sync.c: a control frame of a snapshot; of its data the head has been read. */
+bool link_snapshot_data(struct link *l, const struct journal_frame *f);
 bool link_snapshot_frame(struct link *l, const struct journal_frame *f, const uint8_t *payload);
 void link_snapshot_drop(struct link *l);
 /* A partition follows. What is gathered has been handed over. */
 bool link_part_begin(struct link *l, const uint8_t *payload, size_t len);
 
 /* link.c */
+/* The stream is not what it should be: everything has to be sent anew. False. */
+bool link_spoil(struct link *l, const char *why);
 void link_push(struct link *l, struct link_item *item);
 bool link_stopped(const struct link *l);
 

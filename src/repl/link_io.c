@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 #include "repl/link_int.h"
 
 #define READ_BYTES ((size_t)256 << 10)
+#define SYNC_READ_BYTES 1024
 #define ACK_NS 1000000000ull /* between two that nobody asked for */
 
 /* Waits for the socket until `until_ns`. False: time is up, it is to stop, or it has failed. */
@@ -117,11 +119,13 @@ bool link_receive(struct link *l)
         l->in.len -= l->used;
         l->used = 0;
     }
+    /* Bytes of a snapshot go where they stay; little of them should come here. */
+    size_t most = l->full || l->part ? SYNC_READ_BYTES : READ_BYTES;
     for (;;) {
-        char *room = buf_try_reserve(&l->in, READ_BYTES);
+        char *room = buf_try_reserve(&l->in, most);
         if (!room)
             return link_fail(l, "out of memory for what the primary sends");
-        ssize_t n = recv(l->fd, room, READ_BYTES, 0);
+        ssize_t n = recv(l->fd, room, most, 0);
         if (n > 0) {
             l->in.len += (size_t)n;
             atomic_store_explicit(&l->last_ns, clock_mono_ns(), memory_order_relaxed);
@@ -134,6 +138,51 @@ bool link_receive(struct link *l)
         if (!wait_for(l, POLLIN, atomic_load(&l->last_ns) + (uint64_t)l->timeout_ms * 1000000))
             return false;
     }
+}
+
+/* As many as there are. False: it has failed, or is to stop. */
+static bool take_some(struct link *l, struct iovec iov[2], size_t *got)
+{
+    for (;;) {
+        ssize_t n = readv(l->fd, iov, 2);
+        if (n > 0) {
+            *got = (size_t)n;
+            atomic_store_explicit(&l->last_ns, clock_mono_ns(), memory_order_relaxed);
+            return true;
+        }
+        if (n == 0)
+            return link_fail(l, "the primary has closed the connection");
+        if (errno != EAGAIN && errno != EINTR)
+            return link_fail(l, "receiving: %s", strerror(errno));
+        if (!wait_for(l, POLLIN, atomic_load(&l->last_ns) + (uint64_t)l->timeout_ms * 1000000))
+            return false;
+    }
+}
+
+bool link_receive_to(struct link *l, uint8_t *to, size_t len)
+{
+    size_t had = l->in.len - l->used < len ? l->in.len - l->used : len, got = 0;
+    if (had)
+        memcpy(to, l->in.data + l->used, had);
+    l->used += had;
+    to += had;
+    len -= had;
+    if (len && !buf_try_reserve(&l->in, WIRE_FRAME))
+        return link_fail(l, "out of memory for what the primary sends");
+    while (len) {
+        l->in.len = l->used = 0;
+        /* And the head of what follows. */
+        struct iovec iov[2] = {{to, len}, {l->in.data, WIRE_FRAME}};
+        if (!take_some(l, iov, &got))
+            return false;
+        if (got > len) {
+            l->in.len = got - len;
+            got = len;
+        }
+        to += got;
+        len -= got;
+    }
+    return true;
 }
 
 bool link_have(struct link *l, size_t len)

@@ -41,6 +41,28 @@ static bool begin_file(struct link *l, const uint8_t *payload, size_t len)
     return status == VS_OK || link_fail(l, "receiving the snapshot: %s", err.text);
 }
 
+/* Received where they stay. */
+bool link_snapshot_data(struct link *l, const struct journal_frame *f)
+{
+    if (!l->full && !l->part)
+        return link_fail(l, "a part of a snapshot where none should be");
+    if (!l->file.path)
+        return link_fail(l, "bytes of a snapshot that belong to no file");
+    uint8_t *room = memory_files_room(l->files, l->file.fd, f->bytes);
+    if (!room)
+        return link_fail(l, "out of memory for the snapshot");
+    if (!link_receive_to(l, room, f->bytes))
+        return false;
+    const char *why = wire_check(f, room, &l->at);
+    if (why)
+        return link_spoil(l, why);
+    if (!memory_files_filled(l->files, l->file.fd, f->bytes, f->hlc, f->payload_sum))
+        return link_fail(l, "out of memory for the snapshot");
+    l->file.end += f->bytes;
+    atomic_fetch_add_explicit(&l->received, f->bytes, memory_order_relaxed);
+    return true;
+}
+
 static bool put(struct link *l, const void *data, size_t len)
 {
     struct vfs_error err;
@@ -174,7 +196,6 @@ bool link_snapshot_frame(struct link *l, const struct journal_frame *f, const ui
     }
     switch (f->type) {
     case WIRE_SNAP_FILE: return begin_file(l, payload, f->bytes);
-    case WIRE_SNAP_DATA: return put(l, payload, f->bytes);
     case WIRE_SNAP_ZSTD: return put_packed(l, payload, f->bytes);
     case WIRE_SNAP_CLOSE: return end_file(l, payload, f->bytes);
     default:

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <zstd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "persist/journal.h"
@@ -59,14 +60,19 @@ bool sync_runs(const struct repl *r)
 
 /* ---- the snapshot's thread ---- */
 
-static bool push(struct sync *y, enum wire_type type, const void *data, size_t len)
+static struct chunk *chunk_new(size_t len)
 {
     struct chunk *chunk = mem_try_zalloc(sizeof(*chunk));
     if (!chunk || !buf_try_reserve(&chunk->bytes, WIRE_FRAME + len)) {
         mem_free(chunk);
-        return false;
+        return NULL;
     }
-    wire_control(&chunk->bytes, type, &y->at, data, len);
+    return chunk;
+}
+
+/* Takes `chunk`. */
+static bool queue(struct sync *y, struct chunk *chunk)
+{
     pthread_mutex_lock(&y->lock);
     while (y->queued > SYNC_QUEUE_MAX && !y->cancelled)
         pthread_cond_wait(&y->room, &y->lock);
@@ -86,31 +92,58 @@ static bool push(struct sync *y, enum wire_type type, const void *data, size_t l
     return ok;
 }
 
+static bool push(struct sync *y, enum wire_type type, const void *data, size_t len)
+{
+    struct chunk *chunk = chunk_new(len);
+    if (!chunk)
+        return false;
+    wire_control(&chunk->bytes, type, &y->at, data, len);
+    return queue(y, chunk);
+}
+
+/* A block of a segment comes with its sum, which the replica compares instead of one of the frame's own. */
+static bool push_plain(struct sync *y, const uint8_t *data, size_t len, const struct stream_sum *sum)
+{
+    struct chunk *chunk = chunk_new(len);
+    if (!chunk)
+        return false;
+    uint8_t *frame = (uint8_t *)chunk->bytes.data;
+    if (sum)
+        wire_data_head(frame, &y->at, len, sum->seed, sum->sum);
+    else
+        wire_data_head(frame, &y->at, len, 0, hash_bytes(data, len, 0));
+    memcpy(frame + WIRE_FRAME, data, len);
+    chunk->bytes.len = WIRE_FRAME + len;
+    return queue(y, chunk);
+}
+
 static bool on_file(void *arg, const char *name)
 {
     return push(arg, WIRE_SNAP_FILE, name, strlen(name));
 }
 
 /* Compressed where that saves a sixteenth at least. */
-static bool push_block(struct sync *y, const uint8_t *data, size_t len)
+static bool push_block(struct sync *y, const uint8_t *data, size_t len, const struct stream_sum *sum)
 {
     size_t room = ZSTD_compressBound(len), n;
     y->packed.len = 0;
     if (!y->zstd || !buf_try_reserve(&y->packed, 4 + room))
-        return push(y, WIRE_SNAP_DATA, data, len);
+        return push_plain(y, data, len, sum);
     n = ZSTD_compressCCtx(y->zstd, y->packed.data + 4, room, data, len, ZSTD_LEVEL);
     if (ZSTD_isError(n) || n > len - len / 16)
-        return push(y, WIRE_SNAP_DATA, data, len);
+        return push_plain(y, data, len, sum);
     le32_put(y->packed.data, (uint32_t)len);
     return push(y, WIRE_SNAP_ZSTD, y->packed.data, 4 + n);
 }
 
-static bool on_data(void *arg, const void *data, size_t len)
+static bool on_data(void *arg, const void *data, size_t len, const struct stream_sum *sum)
 {
     const uint8_t *from = data;
+    if (len > WIRE_BLOCK)
+        sum = NULL;
     while (len) {
         size_t n = len < WIRE_BLOCK ? len : WIRE_BLOCK;
-        if (!push_block(arg, from, n))
+        if (!push_block(arg, from, n, sum))
             return false;
         from += n;
         len -= n;

@@ -17,6 +17,17 @@ void wire_control(struct buf *out, enum wire_type type, const struct wire_place 
     out->len += WIRE_FRAME + len;
 }
 
+void wire_data_head(uint8_t out[WIRE_FRAME], const struct wire_place *at, size_t len, uint64_t seed,
+                    uint64_t sum)
+{
+    struct journal_frame f = {
+        .bytes = (uint32_t)len, .type = WIRE_SNAP_DATA, .lsn = at->lsn, .hlc = seed};
+    journal_frame_put(&f, out);
+    le64_put(out + JOURNAL_FRAME_DURABLE, at->offset);
+    le64_put(out + JOURNAL_FRAME_SUM, hash_bytes(out, JOURNAL_FRAME_SUM, at->nonce));
+    le64_put(out + JOURNAL_FRAME_PAYLOAD, sum);
+}
+
 const char *wire_head(const uint8_t in[WIRE_FRAME], uint64_t nonce, struct journal_frame *out)
 {
     if (memcmp(in, JOURNAL_MAGIC, 4) != 0)
@@ -38,7 +49,8 @@ const char *wire_head(const uint8_t in[WIRE_FRAME], uint64_t nonce, struct journ
 const char *wire_check(const struct journal_frame *f, const uint8_t *payload,
                        const struct wire_place *at)
 {
-    if (!journal_payload_good(f, at->nonce, payload))
+    if (f->type == WIRE_SNAP_DATA ? hash_bytes(payload, f->bytes, f->hlc) != f->payload_sum
+                                  : !journal_payload_good(f, at->nonce, payload))
         return "the checksum of a frame's payload does not match";
     if (f->durable != at->offset)
         return "a frame is not at its offset";

@@ -24,7 +24,7 @@ enum wire_type {
     WIRE_PING = 16,     /* a sign of life */
     WIRE_GETACK,        /* acknowledge when all before it is applied */
     WIRE_SNAP_FILE,     /* a file of the snapshot begins: its name */
-    WIRE_SNAP_DATA,     /* bytes of it */
+    WIRE_SNAP_DATA,     /* bytes of it. Their sum is seeded with the field HLC: a block has the sum of its file */
     WIRE_SNAP_ZSTD,     /* u32 how many bytes, then these compressed */
     WIRE_SNAP_CLOSE,    /* u64 how many bytes the file has. Of the one named "manifest": the end */
     WIRE_SNAP_FAILED,   /* why the snapshot cannot go on; the last frame */
@@ -51,6 +51,9 @@ struct wire_place {        /* where in the stream */
 /* Appends a control frame. */
 void wire_control(struct buf *out, enum wire_type type, const struct wire_place *at,
                   const void *payload, size_t len);
+/* The head alone of a SNAP_DATA frame, of bytes whose sum (hash_bytes with this seed) is known. */
+void wire_data_head(uint8_t out[WIRE_FRAME], const struct wire_place *at, size_t len, uint64_t seed,
+                    uint64_t sum);
 /* Looks at a frame's first 64 bytes. NULL, or what is wrong with it; with NULL out->bytes may be
  * believed. `durable` of `out` is the offset. */
 const char *wire_head(const uint8_t in[WIRE_FRAME], uint64_t nonce, struct journal_frame *out);
