@@ -1,0 +1,164 @@
+/* What replication costs in processor time, per inserted vector of 128 components, until all is linked:
+ *
+ *     alone     a server without replicas
+ *     primary   one with a replica
+ *     replica   that replica
+ *
+ * with and without a journal; inserts that come in a pipeline, one by one at 2,000 a second, and in batches (VMADD).
+ * It is the process's own time as the system counts it, so that what else the two do to each other does not show.
+ *
+ * Full: 50,000 inserts (10,000 one by one), and the primary may need 1.15 times what it needs alone. Otherwise a few
+ * hundred, whose figures are printed. tsan: skip asan: skip */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "integration/lib/repl.h"
+#include "integration/lib/reply.h"
+#include "integration/lib/server.h"
+#include "lib/drill.h"
+#include "lib/wait.h"
+
+#define DIM         128
+#define DEPTH       64
+#define BATCH       100
+#define RATE        2000
+#define MOST        1.15
+#define DEADLINE_MS 120000
+
+enum way { PIPELINED, ONE_BY_ONE, BATCHES, WAYS };
+
+static const char *const way_name[WAYS] = {"pipelined", "one by one", "VMADD"};
+
+static double cpu_seconds(const struct test_server *s)
+{
+    clockid_t clock;
+    struct timespec t;
+    assert_int_equal(clock_getcpuclockid(server_pid(s), &clock), 0);
+    assert_int_equal(clock_gettime(clock, &t), 0);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void make_vector(struct rng *rng, float out[DIM])
+{
+    for (int d = 0; d < DIM; d++)
+        out[d] = (float)rng_unit(rng) - 0.5f;
+}
+
+static void take(redisContext *c, unsigned n)
+{
+    while (n--) {
+        redisReply *r;
+        assert_int_equal(redisGetReply(c, (void **)&r), REDIS_OK);
+        assert_int_not_equal(r->type, REDIS_REPLY_ERROR);
+        freeReplyObject(r);
+    }
+}
+
+static void insert_batches(redisContext *c, unsigned n, struct rng *rng)
+{
+    static float vector[BATCH][DIM];
+    static char id[BATCH][24];
+    const char *argv[4 + 2 * BATCH] = {"VMADD", "docs", "FP32", "100"};
+    size_t len[4 + 2 * BATCH] = {5, 4, 4, 3};
+    for (unsigned i = 0; i < n; i += BATCH) {
+        for (unsigned k = 0; k < BATCH; k++) {
+            make_vector(rng, vector[k]);
+            argv[4 + 2 * k] = id[k];
+            len[4 + 2 * k] = (size_t)snprintf(id[k], sizeof(id[k]), "e%u", i + k);
+            argv[5 + 2 * k] = (const char *)vector[k];
+            len[5 + 2 * k] = sizeof(vector[k]);
+        }
+        redisAppendCommandArgv(c, 4 + 2 * BATCH, argv, len);
+        take(c, 1);
+    }
+}
+
+static void insert_singly(redisContext *c, unsigned n, unsigned depth, unsigned rate, struct rng *rng)
+{
+    uint64_t began = clock_mono_ns();
+    for (unsigned i = 0; i < n; i += depth) {
+        unsigned k = 0;
+        for (; k < depth && i + k < n; k++) {
+            float vector[DIM];
+            make_vector(rng, vector);
+            redisAppendCommand(c, "VADD docs FP32 %b e%u", vector, sizeof(vector), i + k);
+        }
+        take(c, k);
+        uint64_t due = began + (rate ? (uint64_t)(i + k) * 1000000000 / rate : 0), now = clock_mono_ns();
+        if (due > now)
+            nanosleep(&(struct timespec){.tv_nsec = (long)(due - now)}, NULL);
+    }
+}
+
+static void insert(redisContext *c, enum way way, unsigned n)
+{
+    struct rng rng = {1};
+    if (way == BATCHES)
+        insert_batches(c, n, &rng);
+    else
+        insert_singly(c, n, way == PIPELINED ? DEPTH : 1, way == PIPELINED ? 0 : RATE, &rng);
+}
+
+static bool linked(void *arg)
+{
+    return reply_info(arg, "vecstore", "link_backlog") < 256;
+}
+
+/* Microseconds an insert, of one server, and of a replica of it when there is to be one. */
+static void one(enum way way, const char *journal, unsigned n, double *own, double *replica)
+{
+    const char *args[] = {"--appendonly", journal, NULL};
+    struct test_server *p = server_start(args), *r = replica ? server_start(args) : NULL;
+    redisContext *pc = server_connect(p), *rc = r ? server_connect(r) : NULL;
+    if (r)
+        repl_follow(rc, p);
+    double began = cpu_seconds(p), r_began = r ? cpu_seconds(r) : 0;
+    insert(pc, way, n);
+    assert_true(wait_until(linked, pc, DEADLINE_MS));
+    if (r) {
+        repl_in_step(pc, rc);
+        assert_true(wait_until(linked, rc, DEADLINE_MS));
+        *replica = (cpu_seconds(r) - r_began) * 1e6 / n;
+    }
+    *own = (cpu_seconds(p) - began) * 1e6 / n;
+    if (r) {
+        redisFree(rc);
+        server_stop(r);
+    }
+    redisFree(pc);
+    server_stop(p);
+}
+
+static void test_cpu(void **state)
+{
+    (void)state;
+    static const char *const journal[] = {"no", "yes"};
+    for (unsigned j = 0; j < 2; j++) {
+        for (int way = 0; way < WAYS; way++) {
+            unsigned n = (unsigned)(way == ONE_BY_ONE ? drill_count(10000, 300) : drill_count(50000, 1000));
+            double alone, primary, replica;
+            one((enum way)way, journal[j], n, &alone, NULL);
+            one((enum way)way, journal[j], n, &primary, &replica);
+            print_message("appendonly %s, %s: %.1f us of processor time an insert alone; the primary %.1f (%.2f of that), "
+                          "the replica %.1f (%.2f of the primary's)\n",
+                          journal[j], way_name[way], alone, primary, primary / alone, replica, replica / primary);
+            if (drill_full())
+                assert_true(primary <= MOST * alone);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cpu)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
