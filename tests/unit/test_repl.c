@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/hash.h"
 #include "repl/backlog.h"
 #include "repl/wire.h"
 
@@ -64,6 +65,30 @@ static void test_frames(void **state)
     wire_control(&b, WIRE_SNAP_FAILED, &at, "why", 3);
     assert_null(judge((uint8_t *)b.data, &at));
     buf_release(&b);
+}
+
+/* A block's own sum stands in its frame: every bit matters as well, and the sum is of that seed. */
+static void test_blocks(void **state)
+{
+    (void)state;
+    static const char bytes[] = "a block of a segment";
+    size_t len = sizeof(bytes);
+    uint8_t frame[WIRE_FRAME + sizeof(bytes)], copy[sizeof(frame)];
+    struct wire_place at = {.nonce = 0x1122334455667788, .offset = 1000, .lsn = 41}, other = at;
+    wire_data_head(frame, &at, len, 99, hash_bytes(bytes, len, 99));
+    memcpy(frame + WIRE_FRAME, bytes, len);
+    assert_null(judge(frame, &at));
+    for (size_t bit = 0; bit < sizeof(frame) * 8; bit++) {
+        memcpy(copy, frame, sizeof(frame));
+        copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_non_null(judge(copy, &at));
+    }
+    other.nonce++;
+    assert_non_null(judge(frame, &other));
+    other = at, other.offset++;
+    assert_non_null(judge(frame, &other));
+    wire_data_head(frame, &at, len, 99, hash_bytes(bytes, len, 98));
+    assert_non_null(judge(frame, &at));
 }
 
 static void test_names(void **state)
@@ -158,7 +183,7 @@ static void test_backlog(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames),  cmocka_unit_test(test_names), cmocka_unit_test(test_backlog),
+        cmocka_unit_test(test_frames), cmocka_unit_test(test_blocks),  cmocka_unit_test(test_names), cmocka_unit_test(test_backlog),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
