@@ -84,6 +84,18 @@ void mem_free(void *ptr)
     free(ptr);
 }
 
+static void *heap_realloc_now(void *ptr, size_t size)
+{
+    size = size ? size : 1;
+    return ptr ? rallocx(ptr, size, MALLOCX_TCACHE_NONE) : mallocx(size, MALLOCX_TCACHE_NONE);
+}
+
+void mem_free_now(void *ptr)
+{
+    if (ptr)
+        dallocx(ptr, MALLOCX_TCACHE_NONE);
+}
+
 size_t mem_size(const void *ptr)
 {
     return ptr ? sallocx(ptr, 0) : 0;
@@ -190,6 +202,16 @@ void mem_free(void *ptr)
     free(ptr);
 }
 
+static void *heap_realloc_now(void *ptr, size_t size)
+{
+    return heap_realloc(ptr, size);
+}
+
+void mem_free_now(void *ptr)
+{
+    mem_free(ptr);
+}
+
 size_t mem_size(const void *ptr)
 {
     return ptr ? malloc_usable_size((void *)ptr) : 0;
@@ -241,6 +263,11 @@ void *mem_try_zalloc(size_t size)
 void *mem_try_realloc(void *ptr, size_t size)
 {
     return mem_fault_now() ? NULL : heap_realloc(ptr, size);
+}
+
+void *mem_try_realloc_now(void *ptr, size_t size)
+{
+    return mem_fault_now() ? NULL : heap_realloc_now(ptr, size);
 }
 
 void *mem_alloc(size_t size)

@@ -25,6 +25,10 @@ void *mem_try_realloc(void *ptr, size_t size);
 bool mem_try_grow(void *array, size_t *cap, size_t want, size_t size);
 void *mem_aligned(size_t alignment, size_t size); /* zeroed, aborts on exhaustion; freed by mem_free */
 void mem_free(void *ptr);                     /* NULL is fine */
+/* The same past the thread's cache, for blocks of kilobytes that grow on and on: what is given back counts as free at once. Both
+ * of a block or neither. */
+void *mem_try_realloc_now(void *ptr, size_t size);
+void mem_free_now(void *ptr);
 size_t mem_size(const void *ptr);             /* usable bytes of a block; an estimate without jemalloc */
 
 /* a * b and a + b, or false (and *out untouched) when it does not fit. */

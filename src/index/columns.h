@@ -69,6 +69,8 @@ enum column {                        /* bits */
 struct chunk {
     struct epoch_item item;
     struct pool_task task;           /* frees it: giving pages back takes too long for the owner */
+    size_t leaving;                  /* its bytes, while that is to come */
+    struct graph_env *env;           /* whose sum they are in */
     uint32_t row_bytes, original_bytes, m; /* the shape's */
     uint32_t slots;                  /* CHUNK_SLOTS, or fewer in a small partition's only chunk */
     uint8_t mapped;                  /* columns that lie in a region; the owner's */

@@ -60,6 +60,7 @@ struct graph_env {
     _Atomic size_t aside_max;
     _Atomic size_t aside;            /* those held now */
     _Atomic size_t working;          /* bytes that jobs hold until they end */
+    _Atomic size_t leaving;          /* of chunks given up, that readers and workers have not let go of yet */
     bool shrink;                     /* [owner] memory is wanted back */
     size_t headroom;                 /* [owner] bytes that chunks made ahead may take; SIZE_MAX: no bound */
 };
@@ -113,10 +114,10 @@ bool graph_has_news(const struct graph *g);
 /* Publishes finished work, starts what is due, in slices: true when there is more to do now. */
 bool graph_poll(struct graph *g, uint64_t until_ns);
 
-/* Can a record be added without the owner having to make a chunk? If not, workers make one:
+/* Can so many records be added without the owner having to make a chunk? If not, workers make one:
  * env->wake tells when. Making and first touching a chunk takes milliseconds; without workers, or
  * where graph_insert is called all the same, the owner does it. */
-bool graph_room(struct graph *g);
+bool graph_room(struct graph *g, uint32_t records);
 /* Bytes of memory that the next record needs beyond what the graph has: a chunk's, or 0. */
 size_t graph_growth(const struct graph *g);
 /* Where slots stand. Those neither alive nor free are on their way to being free. */
@@ -124,11 +125,13 @@ struct graph_slack {
     size_t slots, alive, free;
     size_t slot_bytes;               /* of columns */
     size_t chunk_bytes;              /* of a whole chunk */
-    size_t mend_bytes;               /* of env->working, while the dead are taken out */
     size_t repair_min;               /* so many dead ones are taken out at a closing */
     bool held;                       /* a cut keeps them from becoming free */
+    bool returning;                  /* the dead are being taken out, or slots and chunks given back */
 };
 struct graph_slack graph_slack(const struct graph *g);
+/* What env->working will be while so many dead are taken out, about. */
+size_t graph_mend_bytes(const struct graph *g, size_t dead);
 /* So many free slots are no reason to compact. */
 void graph_keep_free(struct graph *g, size_t slots);
 /* The record of a slot that is alive: its sequence number, else 0. */

@@ -389,8 +389,11 @@ void *job_memory(void *ptr, size_t size);
 /* Room in a searcher in the same way: `beam` entries and `top` of its collector. */
 void job_reserve(const struct link_job *job, struct searcher *s, size_t beam, size_t top);
 void job_edge(struct job_worker *w, const struct edge *e);
-/* Bytes that it has come to hold. */
-void job_count(struct job_worker *w, size_t bytes);
+/* As job_memory, for what a worker holds: its bytes count in env->working. */
+void *job_block(struct job_worker *w, void *ptr, size_t size);
+void job_block_free(struct job_worker *w, void *ptr);
+/* A node that lost more than half of its links. */
+void job_flag(struct job_worker *w, uint32_t slot);
 void job_list(struct job_worker *w, uint32_t slot, int level, const uint32_t *links, uint32_t n);
 
 /* ---- graph_link.c ---- */

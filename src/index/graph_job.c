@@ -37,19 +37,37 @@ void *job_memory(void *ptr, size_t size)
     return p;
 }
 
-static void grow_list(void **array, size_t *cap, size_t want, size_t size)
+static void count(struct job_worker *w, size_t more, size_t less)
+{
+    w->bytes += more - less;
+    atomic_fetch_add_explicit(&w->env->working, more - less, memory_order_relaxed);
+}
+
+/* While it is copied both blocks are there. */
+void *job_block(struct job_worker *w, void *ptr, size_t size)
+{
+    size_t before = mem_size(ptr);
+    void *p;
+    count(w, size, 0);
+    while (!(p = mem_try_realloc_now(ptr, size)))
+        wait_a_little();
+    count(w, mem_size(p), size + before);
+    return p;
+}
+
+void job_block_free(struct job_worker *w, void *ptr)
+{
+    count(w, 0, mem_size(ptr));
+    mem_free_now(ptr);
+}
+
+static void grow_list(struct job_worker *w, void **array, size_t *cap, size_t want, size_t size)
 {
     if (want <= *cap)
         return;
     size_t n = *cap + *cap / 4 > want ? *cap + *cap / 4 : want + 15;
-    *array = job_memory(*array, n * size);
+    *array = job_block(w, *array, n * size);
     *cap = n;
-}
-
-void job_count(struct job_worker *w, size_t bytes)
-{
-    w->bytes += bytes;
-    atomic_fetch_add_explicit(&w->env->working, bytes, memory_order_relaxed);
 }
 
 void job_reserve(const struct link_job *job, struct searcher *s, size_t beam, size_t top)
@@ -62,19 +80,19 @@ void job_reserve(const struct link_job *job, struct searcher *s, size_t beam, si
 void job_edge(struct job_worker *w, const struct edge *e)
 {
     struct edges *list = &w->parts[hash_mix(e->target) % EDGE_PARTS];
-    size_t before = list->cap;
-    grow_list((void **)&list->e, &list->cap, list->n + 1, sizeof(*list->e));
-    if (list->cap != before)
-        job_count(w, (list->cap - before) * sizeof(*list->e));
+    grow_list(w, (void **)&list->e, &list->cap, list->n + 1, sizeof(*list->e));
     list->e[list->n++] = *e;
+}
+
+void job_flag(struct job_worker *w, uint32_t slot)
+{
+    grow_list(w, (void **)&w->flagged, &w->flagged_cap, w->nflagged + 1, sizeof(*w->flagged));
+    w->flagged[w->nflagged++] = slot;
 }
 
 void job_list(struct job_worker *w, uint32_t slot, int level, const uint32_t *links, uint32_t n)
 {
-    size_t before = w->lists_cap;
-    grow_list((void **)&w->lists, &w->lists_cap, w->nlists + 3 + n, sizeof(*w->lists));
-    if (w->lists_cap != before)
-        job_count(w, (w->lists_cap - before) * sizeof(*w->lists));
+    grow_list(w, (void **)&w->lists, &w->lists_cap, w->nlists + 3 + n, sizeof(*w->lists));
     w->lists[w->nlists++] = slot;
     w->lists[w->nlists++] = (uint32_t)level;
     w->lists[w->nlists++] = n;
@@ -85,10 +103,10 @@ void job_list(struct job_worker *w, uint32_t slot, int level, const uint32_t *li
 static void worker_release(struct job_worker *w)
 {
     for (unsigned p = 0; p < EDGE_PARTS; p++)
-        mem_free(w->parts[p].e);
-    mem_free(w->merged.e);
-    mem_free(w->lists);
-    mem_free(w->flagged);
+        mem_free_now(w->parts[p].e);
+    mem_free_now(w->merged.e);
+    mem_free_now(w->lists);
+    mem_free_now(w->flagged);
     atomic_fetch_sub_explicit(&w->env->working, w->bytes, memory_order_relaxed);
     *w = (struct job_worker){.env = w->env};
 }
@@ -213,8 +231,10 @@ static void read_batch(struct link_job *job)
         else
             b->repaired[b->nrepaired++] = slot;
     }
-    grow_list((void **)&g->dead_nodes, &g->dead_cap, g->ndead_nodes + b->ndeaths,
-              sizeof(*g->dead_nodes));
+    if (g->ndead_nodes + b->ndeaths > g->dead_cap) {
+        g->dead_cap = g->ndead_nodes + b->ndeaths + g->dead_cap / 4;
+        g->dead_nodes = job_memory(g->dead_nodes, g->dead_cap * sizeof(*g->dead_nodes));
+    }
     for (uint32_t i = 0; i < b->ndeaths; i++)
         if (born_of(view_born(job->view, b->deaths[i])) <= g->closed_sequence)
             g->dead_nodes[g->ndead_nodes++] = b->deaths[i];
@@ -291,18 +311,19 @@ static void collect_flagged(struct link_job *job)
     size_t n = 0;
     for (unsigned i = 0; i < job->nworkers; i++)
         n += job->workers[i].nflagged;
-    struct flagged *all = job_memory(NULL, (n + 1) * sizeof(*all));
+    struct job_worker *first = &job->workers[0];
+    struct flagged *all = job_block(first, NULL, (n + 1) * sizeof(*all));
     n = 0;
     for (unsigned i = 0; i < job->nworkers; i++)
         for (size_t k = 0; k < job->workers[i].nflagged; k++, n++)
             all[n] = (struct flagged){born_of(view_born(job->view, job->workers[i].flagged[k])),
                                       job->workers[i].flagged[k]};
     qsort(all, n, sizeof(*all), compare_flagged);
-    job->again = job_memory(job->again, (n + 1) * sizeof(*job->again));
+    job->again = job_block(first, job->again, (n + 1) * sizeof(*job->again));
     for (size_t i = 0; i < n; i++)
         job->again[i] = all[i].slot;
     job->nagain = n < UNIT_MASK ? n : UNIT_MASK;
-    mem_free(all);
+    job_block_free(first, all);
 }
 
 static void end_repair(struct link_job *job)
@@ -417,10 +438,10 @@ static void let_go(struct link_job *job)
     if (atomic_fetch_sub(&job->tasks_active, 1) != 1)
         return;
     /* After a repair megabytes, which take the owner longer to free than it has. */
+    mem_free_now(job->again);
+    job->again = NULL;
     for (unsigned i = 0; i < job->nworkers; i++)
         worker_release(&job->workers[i]);
-    mem_free(job->again);
-    job->again = NULL;
     mem_flush(); /* not into this thread's cache, which counts as in use */
     atomic_store_explicit(&g->job_state, JOB_ENDING, memory_order_release);
     graph_notify(g);
@@ -529,7 +550,7 @@ void job_free(struct graph *g)
         worker_release(&job->workers[i]);
     mem_free(job->workers);
     mem_free(job->dead);
-    mem_free(job->again);
+    mem_free_now(job->again);
     mem_free(job);
     g->job = NULL;
 }

@@ -181,9 +181,9 @@ static void merge_part(struct link_job *job, struct job_worker *w, uint32_t part
     for (unsigned i = 0; i < job->nworkers; i++)
         n += job->workers[i].parts[part].n;
     if (n > all->cap) {
-        job_count(w, (2 * n - all->cap) * sizeof(*all->e));
-        all->e = job_memory(all->e, 2 * n * sizeof(*all->e));
-        all->cap = 2 * n;
+        job_block_free(w, all->e); /* nothing of it is needed */
+        all->cap = n + n / 4;
+        all->e = job_block(w, NULL, all->cap * sizeof(*all->e));
     }
     all->n = 0;
     for (unsigned i = 0; i < job->nworkers; i++) {

@@ -59,15 +59,6 @@ static void settle_list(struct link_job *job, struct job_worker *w, struct searc
     mem_free(out);
 }
 
-static void flag(struct job_worker *w, uint32_t slot)
-{
-    if (w->nflagged == w->flagged_cap) {
-        w->flagged_cap = w->flagged_cap ? 2 * w->flagged_cap : 256;
-        w->flagged = job_memory(w->flagged, w->flagged_cap * sizeof(*w->flagged));
-    }
-    w->flagged[w->nflagged++] = slot;
-}
-
 static void ensure_room(const struct link_job *job, struct searcher *s, size_t n)
 {
     if (n > s->sorted_cap) {
@@ -124,7 +115,7 @@ static void mend(struct link_job *job, struct job_worker *w, struct searcher *s,
     link_sort(job->view, s->sorted + keep, n - keep);
     settle_list(job, w, s, slot, level, n, keep, old, nold);
     if (level == 0 && 2 * dead > nold)
-        flag(w, slot);
+        job_flag(w, slot);
     mem_free(old);
 }
 

@@ -27,26 +27,49 @@ bool graph_reserve_slots(struct graph *g, uint32_t slots)
     return true;
 }
 
+static size_t slot_bytes(const struct graph *g)
+{
+    size_t links = g->options.flat ? 0 : 2 * (size_t)g->shape.m * sizeof(uint32_t);
+    return g->shape.codec.row_bytes + g->shape.original_bytes + links + sizeof(uint64_t) + 1 +
+           sizeof(uint32_t) + sizeof(void *);
+}
+
 static void free_chunk_task(struct pool_task *task, unsigned worker)
 {
+    struct chunk *c = (struct chunk *)((char *)task - offsetof(struct chunk, task));
+    struct graph_env *env = c->env;
+    size_t leaving = c->leaving;
     (void)worker;
-    chunk_free((struct chunk *)((char *)task - offsetof(struct chunk, task)));
+    chunk_free(c);
+    atomic_fetch_sub_explicit(&env->leaving, leaving, memory_order_relaxed);
+}
+
+/* From now on it is only to be freed. */
+static void chunk_leaves(struct graph *g, struct chunk *c)
+{
+    struct columns_bytes b = {0};
+    chunk_bytes(&g->shape, c, &b);
+    c->env = g->env;
+    c->leaving = b.rows + b.originals + b.links + b.records + b.extra;
+    atomic_fetch_add_explicit(&g->env->leaving, c->leaving, memory_order_relaxed);
+    c->task.run = free_chunk_task;
 }
 
 static void reclaim_chunk(struct epoch_item *item, void *arg)
 {
     struct graph *g = arg;
     struct chunk *c = (struct chunk *)((char *)item - offsetof(struct chunk, item));
-    c->task.run = free_chunk_task;
     pool_submit(g->env->pool, POOL_LINK, &c->task);
 }
 
 void graph_retire_chunk(struct graph *g, struct chunk *c)
 {
-    if (g->building)
+    if (g->building) {
         chunk_free(c);
-    else
-        epoch_retire(g->env->epoch, &c->item, reclaim_chunk, g);
+        return;
+    }
+    chunk_leaves(g, c);
+    epoch_retire(g->env->epoch, &c->item, reclaim_chunk, g);
 }
 
 static void prepare_task(struct pool_task *task, unsigned worker)
@@ -73,17 +96,16 @@ static void prepare_chunk(struct graph *g)
                 &g->spare_task); /* before the linking that fills the pool while vectors come in */
 }
 
-static size_t slot_bytes(const struct graph *g)
+/* Mending writes the list of every node that had a link to a dead one anew, and asks for as many links back as there were. Where
+ * a share s is dead these are min(1, 2 M s) of the nodes, and 2 M s links of each; the links of a batch come on top. Lists have a quarter
+ * of room more than they need. */
+size_t graph_mend_bytes(const struct graph *g, size_t dead)
 {
-    size_t links = g->options.flat ? 0 : 2 * (size_t)g->shape.m * sizeof(uint32_t);
-    return g->shape.codec.row_bytes + g->shape.original_bytes + links + sizeof(uint64_t) + 1 +
-           sizeof(uint32_t) + sizeof(void *);
-}
-
-/* Mending writes more than half of all lists anew, and asks about as many links back. As measured. */
-static size_t mend_bytes(const struct graph *g)
-{
-    return g->slots * (12 + 2 * (size_t)g->shape.m * sizeof(uint32_t)) * 7 / 5;
+    if (!g->graphed)
+        return 0;
+    size_t slots = g->slots, max = 2 * (size_t)g->shape.m, lost = dead * max;
+    size_t lists = (lost < slots ? lost : slots) * (3 + max) * sizeof(uint32_t);
+    return (lists + (lost + BATCH_SIZE * max) * sizeof(struct edge)) * 5 / 4;
 }
 
 size_t graph_growth(const struct graph *g)
@@ -105,9 +127,12 @@ struct graph_slack graph_slack(const struct graph *g)
                                 .free = g->slots - g->nused,
                                 .slot_bytes = bytes,
                                 .chunk_bytes = bytes * CHUNK_SLOTS,
-                                .mend_bytes = g->graphed ? mend_bytes(g) : 0,
-                                .repair_min = g->graphed ? job_repair_min(g->linked, atomic_load_explicit(&g->mended, memory_order_relaxed)) : 1,
-                                .held = g->stamp.step != CUT_NONE};
+                                .repair_min = g->graphed ? job_repair_min(g->linked, atomic_load_explicit(&g->mended,
+                                                                                            memory_order_relaxed))
+                                                         : 1,
+                                .held = g->stamp.step != CUT_NONE,
+                                .returning = g->nreleasing || g->compact.step != COMPACT_OFF ||
+                                             (g->dead && g->nwaiting) || compact_due(g)};
 }
 
 void graph_keep_free(struct graph *g, size_t slots)
@@ -139,10 +164,10 @@ static void prepare_ahead(struct graph *g)
     prepare_chunk(g);
 }
 
-bool graph_room(struct graph *g)
+bool graph_room(struct graph *g, uint32_t records)
 {
     bool large = g->slots * 4 >= CHUNK_SLOTS || g->graphed; /* what comes next is a whole chunk */
-    if (g->nused < g->slots || !large || !pool_threads(g->env->pool))
+    if (g->slots - g->nused >= records || !large || !pool_threads(g->env->pool))
         return true;
     prepare_chunk(g);
     return atomic_load_explicit(&g->spare_state, memory_order_acquire) == SPARE_READY;
@@ -173,7 +198,7 @@ void graph_drop_spare(struct graph *g)
     struct chunk *c = take_spare(g);
     if (!c)
         return;
-    c->task.run = free_chunk_task;
+    chunk_leaves(g, c);
     pool_submit(g->env->pool, POOL_LINK, &c->task);
 }
 

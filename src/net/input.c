@@ -16,13 +16,15 @@
 #define MAP_ROUND ((size_t)64 * 1024)
 #define ARGS_KEEP 1024 /* arguments of a batch that are kept room for */
 
-static void account(struct net_conn *c, size_t cap)
+static void account(struct net_conn *c, size_t cap, bool mapped)
 {
     struct net_input *in = &c->in;
-    atomic_size_t *all = &c->net->count.input_bytes;
-    atomic_fetch_add_explicit(all, cap - in->cap, memory_order_relaxed);
+    size_t now = mapped ? cap : 0, before = in->mapped ? in->cap : 0;
+    atomic_fetch_add_explicit(&c->net->count.input_bytes, cap - in->cap, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->net->count.input_mapped, now - before, memory_order_relaxed);
     atomic_store_explicit(&c->in_bytes, cap, memory_order_relaxed);
     in->cap = cap;
+    in->mapped = mapped;
 }
 
 static bool grow_mapped(struct net_conn *c, size_t cap)
@@ -42,10 +44,9 @@ static bool grow_mapped(struct net_conn *c, size_t cap)
         if (in->len)
             memcpy(data, in->data, in->len);
         mem_free(in->data);
-        in->mapped = true;
     }
     in->data = data;
-    account(c, cap);
+    account(c, cap, true);
     return true;
 }
 
@@ -73,7 +74,7 @@ static bool make_room(struct net_conn *c, size_t want)
     if (!data)
         return false;
     in->data = data;
-    account(c, cap);
+    account(c, cap, false);
     return true;
 }
 
@@ -194,16 +195,16 @@ static void release_buffer(struct net_conn *c, bool in_loop)
     struct net_input *in = &c->in;
     char *data = in->data;
     size_t cap = in->cap;
-    account(c, 0);
+    bool mapped = in->mapped;
+    account(c, 0, false);
     in->data = NULL;
     in->len = in->start = 0;
-    if (!in->mapped)
+    if (!mapped)
         mem_free(data);
     else if (in_loop)
         net_trash_map(c->net, data, cap);
     else
         munmap(data, cap);
-    in->mapped = false;
 }
 
 void net_input_trim(struct net_conn *c, bool in_loop)

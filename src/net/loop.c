@@ -285,6 +285,7 @@ void net_stats_read(const struct net *n, struct net_stats *out)
         .connections = n->connections,
         .io_threads = n->io_n ? n->io_n : 1,
         .input_bytes = atomic_load_explicit(&k->input_bytes, memory_order_relaxed),
+        .input_mapped = atomic_load_explicit(&k->input_mapped, memory_order_relaxed),
         .output_bytes = atomic_load_explicit(&k->output_bytes, memory_order_relaxed),
     };
     out->reads = atomic_load_explicit(&k->reads, memory_order_relaxed) + out->io_reads;

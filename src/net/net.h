@@ -188,6 +188,7 @@ struct net_stats {
     size_t connections;           /* open now */
     size_t io_threads;
     size_t input_bytes;  /* memory of all inputs */
+    size_t input_mapped; /* of it: mappings, which the heap knows nothing of */
     size_t output_bytes; /* memory of all output chains */
 };
 void net_stats_read(const struct net *n, struct net_stats *out);

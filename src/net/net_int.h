@@ -104,7 +104,7 @@ TAILQ_HEAD(net_conn_list, net_conn);
 /* Counters that the loop and io-threads both write; relaxed. */
 struct net_counters {
     atomic_uint_fast64_t bytes_in, bytes_out, reads, writes, io_reads, io_writes, wakes;
-    atomic_size_t input_bytes, output_bytes;
+    atomic_size_t input_bytes, input_mapped, output_bytes;
 };
 
 struct net_timer {

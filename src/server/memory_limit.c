@@ -44,7 +44,9 @@ size_t memory_limit_apart(const struct server *s)
     net_stats_read(s->net, &net);
     if (s->journal)
         journal_read_status(s->journal, &j);
-    return net.input_bytes + net.output_bytes + j.buffered + vs_cut_aside(s->store);
+    /* An io-thread may have changed one of the two and not yet the other. */
+    size_t input = net.input_bytes > net.input_mapped ? net.input_bytes - net.input_mapped : 0;
+    return input + net.output_bytes + j.buffered + vs_cut_aside(s->store);
 }
 
 static enum vs_memory_state check(struct server *s)

@@ -287,7 +287,7 @@ bool vs_backlogged(const struct vs_index *index, const void *id, size_t id_len)
         return true;
     struct partition *p = index_partition(index, id, id_len);
     partition_hold(p); /* whoever asks may wait for others to be opened */
-    return (!p->stub && evict_room(p) == VS_BACKLOG) || partition_full(p);
+    return (!p->stub && evict_room(p, 0) == VS_BACKLOG) || partition_full(p);
 }
 
 /* An element, whether it has ended or not; or why it is not at hand. */

@@ -435,7 +435,7 @@ bool partition_full(const struct partition *p)
     size_t max = backlog_max(p->store);
     if (graph_compacting(p->graph)) /* it may wait for a long search, and linking waits for it */
         max *= BACKLOG_COMPACTING;
-    return graph_backlog(p->graph) >= max || !graph_room(p->graph);
+    return graph_backlog(p->graph) >= max || !graph_room(p->graph, 1);
 }
 
 /* The vector is the one that stands there: entries for the rest of it, where that differs. */
@@ -458,6 +458,12 @@ static void start_anew(const struct partition *p, uint32_t old, struct vs_elemen
     }
 }
 
+/* What a record takes beside its columns, about: its id, its attributes and their parsed form. */
+static size_t heap_of(const struct vs_element *e)
+{
+    return 64 + e->id_len + (e->attributes ? 3 * e->attributes_len : 0);
+}
+
 enum vs_status partition_add(struct partition *p, const struct vs_element *e, enum vs_add_mode mode,
                              struct vs_added *added)
 {
@@ -473,7 +479,7 @@ enum vs_status partition_add(struct partition *p, const struct vs_element *e, en
     if (stands && !sound(p, old))
         return VS_CORRUPT;
     bool same = exists && same_vector(p, old, e->vector);
-    enum vs_status room = same || e->past_backlog ? VS_OK : evict_room(p);
+    enum vs_status room = same || e->past_backlog ? VS_OK : evict_room(p, heap_of(e));
     if (room == VS_OK && !same && !e->past_backlog && partition_full(p))
         room = VS_BACKLOG;
     if (room != VS_OK)

@@ -98,6 +98,7 @@ struct partition {
     uint64_t held_until_ns;          /* opened for somebody who has not come yet */
     struct use_column use;           /* marks of use, by slot */
     size_t coming;                   /* bytes that will be free without more evictions (evict.c) */
+    bool returning;                  /* and they are being fetched */
     size_t ending;                   /* bytes that go with it */
     struct partition *next_ready;    /* under store->lock */
     bool is_ready;                   /* under store->lock */
@@ -206,10 +207,11 @@ struct evict {
     struct vs_memory_limit limit;
     size_t used, apart;              /* as last measured */
     uint64_t measured_ns;            /* when the allocator was asked last; then: */
-    size_t working, ended_then;
+    size_t working, ended_then, leaving;
     unsigned over;                   /* so many times in a row it was too much */
     size_t mend;                     /* bytes that mending the largest graph takes for a while */
     size_t coming;                   /* the partitions' sum */
+    size_t returning;                /* partitions of which some is being fetched */
     size_t ending;                   /* of partitions that have been removed so far */
     _Atomic size_t ended;            /* of those that have been freed */
     struct partition *pressing;      /* wants a slot where none is to be had; NULL */
@@ -244,6 +246,9 @@ struct vs_store {
     struct use use;
     struct evict evict;
     struct cells *cells;             /* scratch of dumps; NULL before the first */
+    size_t piece_bytes;              /* of a dump, in the journal */
+    const struct vs_loading *telling; /* whose pieces are being written; NULL */
+    struct vs_loading *pending;      /* of which pieces have been applied; NULL */
     struct map_work *mapping;        /* chunks to be exchanged for a snapshot's */
     struct searcher *searchers;
     struct searcher scratch;
@@ -453,8 +458,8 @@ static inline size_t partition_alive(const struct partition *p)
 {
     return p->stub ? p->stub->alive : graph_alive(p->graph);
 }
-/* ---- dump.c ---- */
-/* What an effect RESTORE says. */
+/* ---- dump.c, dump_load.c ---- */
+/* What an effect RESTORE or PIECE says. */
 enum vs_status dump_apply(struct vs_store *store, const struct vs_effect *e);
 void dump_release(struct vs_store *store);
 /* ---- use.c ---- */
@@ -471,8 +476,8 @@ uint64_t use_key_score(const struct vs_index *index, enum use_kind kind);
 void evict_account(struct partition *p);
 /* A record has been added. */
 void evict_added(struct partition *p);
-/* VS_OK, or why it may not grow now: VS_BACKLOG, VS_FULL. */
-enum vs_status evict_room(struct partition *p);
+/* VS_OK, or why it may not take a record, of so many bytes beside its columns, now: VS_BACKLOG, VS_FULL. */
+enum vs_status evict_room(struct partition *p, size_t bytes);
 /* A partition, an index, is removed; a partition is freed (any thread). */
 void evict_ending(struct partition *p);
 void evict_ended(struct vs_store *store, size_t bytes);

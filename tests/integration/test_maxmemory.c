@@ -1,9 +1,11 @@
 /* maxmemory: what is refused and what is evicted, how well the limit is held under a stream of inserts, and how near the
  * hits of a Zipf-distributed workload come to those of exact LRU, which is simulated beside it. */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -438,11 +440,96 @@ static void test_lowered(void **state)
     server_stop(s);
 }
 
+/* ---- a small limit, many elements a command ---- */
+
+#define WIDE  768
+#define BATCH 100
+#define SMALL (20ll << 20)
+
+struct watcher {
+    redisContext *c;
+    pthread_t thread;
+    atomic_bool stop;
+    double worst;
+    long looks;
+};
+
+static void *watch(void *arg)
+{
+    struct watcher *w = arg;
+    while (!atomic_load(&w->stop)) {
+        double used = counted(w->c);
+        w->worst = used > w->worst ? used : w->worst;
+        w->looks++;
+        usleep(500);
+    }
+    return NULL;
+}
+
+static void add_batch(redisContext *c, long from, size_t attributes)
+{
+    static float v[BATCH][WIDE];
+    static char id[BATCH][16], text[8192];
+    const char *argv[5 + 3 * BATCH] = {"VMADD", "k", "FP32", "100"};
+    size_t lens[5 + 3 * BATCH] = {5, 1, 4, 3};
+    int argc = 4;
+    for (int i = 0; i < BATCH; i++) {
+        struct rng r = {(uint64_t)(from + i) * 31 + 7};
+        for (int d = 0; d < WIDE; d++)
+            v[i][d] = (float)(rng_unit(&r) - 0.5);
+        argv[argc] = id[i];
+        lens[argc++] = (size_t)snprintf(id[i], sizeof(id[i]), "e%ld", from + i);
+        argv[argc] = (const char *)v[i];
+        lens[argc++] = sizeof(v[i]);
+    }
+    if (attributes) {
+        size_t len = (size_t)snprintf(text, sizeof(text), "{\"text\":\"%0*d\"}", (int)attributes, 7);
+        argv[argc] = "WITHATTRS";
+        lens[argc++] = 9;
+        for (int i = 0; i < BATCH; i++) {
+            argv[argc] = text;
+            lens[argc++] = len;
+        }
+    }
+    redisReply *r = reply_argv(c, argc, argv, lens);
+    assert_int_equal(r->type, REDIS_REPLY_ARRAY);
+    for (size_t i = 0; i < r->elements; i++)
+        assert_int_equal(r->element[i]->type, REDIS_REPLY_INTEGER);
+    freeReplyObject(r);
+}
+
+/* What a command is about to take counts before it is taken: in the midst of a VMADD, too. */
+static void test_batches(void **state)
+{
+    (void)state;
+    for (size_t attributes = 0; attributes <= 4000; attributes += 4000) {
+        struct test_server *s = server_start(NULL);
+        redisContext *c = server_connect(s);
+        struct watcher w = {.c = server_connect(s)};
+        long n = run_quick() ? 4000 : 8000;
+        set_limit(c, SMALL, "allkeys-lru");
+        assert_int_equal(pthread_create(&w.thread, NULL, watch, &w), 0);
+        for (long i = 0; i < n; i += BATCH)
+            add_batch(c, i, attributes);
+        atomic_store(&w.stop, true);
+        pthread_join(w.thread, NULL);
+        print_message("attributes of %zu bytes: memory at most %.4f of the limit in %ld looks; %lld elements, %.0f evicted\n",
+                      attributes, w.worst / (double)SMALL, w.looks, reply_get_int(c, "VCARD k"),
+                      reply_info(c, "stats", "evicted_elements"));
+        assert_true(w.worst <= 1.02 * (double)SMALL);
+        assert_true(reply_info(c, "stats", "evicted_elements") > 0);
+        redisFree(w.c);
+        redisFree(c);
+        server_stop(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_noeviction), cmocka_unit_test(test_keys), cmocka_unit_test(test_volatile),
         cmocka_unit_test(test_lfu),        cmocka_unit_test(test_zipf), cmocka_unit_test(test_lowered),
+        cmocka_unit_test(test_batches),
     };
     const struct CMUnitTest threaded[] = {cmocka_unit_test(test_noeviction), cmocka_unit_test(test_lowered)};
     return RUN_RACES ? cmocka_run_group_tests(threaded, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,111 @@
+/* The limit of memory: how much is evicted where what the dead leave behind comes back late. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "lib/store_bed.h"
+#include "lib/wait.h"
+
+#define ELEMENTS 9000
+#define HELD_MS  1000 /* some times as long as memory that nothing fetches is waited for */
+
+static const struct vs_index_options OPTIONS = {.dim = 64, .m = 8, .ef_construction = 40, .keep_empty = true};
+
+/* A worker that has something else to do. */
+static struct {
+    struct pool_task task;
+    atomic_bool begun, over;
+} other;
+
+static void do_other(struct pool_task *task, unsigned worker)
+{
+    (void)task;
+    (void)worker;
+    atomic_store(&other.begun, true);
+    while (!atomic_load(&other.over))
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
+static bool other_begun(void *arg)
+{
+    (void)arg;
+    return atomic_load(&other.begun);
+}
+
+static size_t evicted(const struct vs_store *store)
+{
+    struct vs_memory_status m;
+    vs_memory_status(store, &m);
+    return m.evicted_elements;
+}
+
+/* A turn of the loop. */
+static enum vs_memory_state turn(struct vs_store *store)
+{
+    vs_poll(store, 200);
+    return vs_memory_check(store, 0, clock_mono_ns() + 150000);
+}
+
+static bool within(void *arg)
+{
+    struct vs_store *store = arg;
+    turn(store);
+    return mem_used_now(true) <= store->evict.limit.max;
+}
+
+static void set_limit(struct vs_store *store, size_t max)
+{
+    vs_set_memory_limit(store, &(struct vs_memory_limit){.max = max, .policy = VS_EVICT_ALL_RANDOM, .samples = 5});
+}
+
+/* All that is too much is evicted once; until the worker has mended the graph nothing more goes, however long that takes. */
+static void test_slow_mending(void **state)
+{
+    (void)state;
+    struct vs_store *store = open_store(1);
+    struct vs_index *index = create(store, "k", &OPTIONS);
+    fill(index, 0, ELEMENTS);
+    settle(store);
+    atomic_store(&other.over, false);
+    other.task.run = do_other;
+    pool_submit(vs_pool(store), POOL_LINK, &other.task);
+    assert_true(wait_until(other_begun, NULL, 10000));
+
+    size_t used = mem_used_now(true), limit = used / 4 * 3;
+    set_limit(store, limit);
+    int64_t held_until_ms = 0;
+    size_t first = 0, before;
+    do { /* in slices, until the first in which nothing goes */
+        before = evicted(store);
+        turn(store);
+    } while (!evicted(store) || evicted(store) != before);
+    first = evicted(store);
+    for (held_until_ms = wait_now_ms() + HELD_MS; wait_now_ms() < held_until_ms;)
+        turn(store);
+    assert_int_equal(evicted(store), first);
+
+    atomic_store(&other.over, true);
+    assert_true(wait_until(within, store, 60000));
+    print_message("%zu of %d evicted at once, %zu in all, for %.2f of the memory\n", first, ELEMENTS, evicted(store),
+                  (double)mem_used_now(true) / (double)used);
+    assert_true(evicted(store) <= first + first / 8);
+    assert_int_equal(vs_index_count(index), ELEMENTS - evicted(store));
+    settle(store);
+    vs_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_mending)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
