@@ -477,6 +477,7 @@ struct vs_dump {               /* zero-initialised, with `uid`; then the functio
     uint64_t sum;
     unsigned begun;
     bool whole;                /* all but the sums of the end */
+    size_t max;                /* bytes, from where on it is VS_LIMIT; 0: VS_DUMP_MAX */
 };
 /* Appends to `out`, until about `until_ns` of CLOCK_MONOTONIC: VS_OK: it is whole; VS_TIMEOUT: call again; VS_BACKLOG: the same, when a
  * partition has been opened. An index that changes meanwhile is begun again, a few times; then the rest is done at once. VS_NOTFOUND:
@@ -491,6 +492,9 @@ void vs_loading_free(struct vs_loading *l);
 enum vs_status vs_loading_some(struct vs_loading *l, const void *data, size_t len, uint64_t until_ns);
 /* Did VS_CORRUPT mean the version or the sums, and not what stands behind them? */
 bool vs_loading_bad_sum(const struct vs_loading *l);
+/* Gives the journal the bytes of a whole one beforehand, in pieces, so that they are not all written at once: VS_OK: they are;
+ * VS_TIMEOUT: call again. Then attach it at once. VS_IO, VS_NOMEM. */
+enum vs_status vs_loading_tell_some(struct vs_loading *l, const void *data, size_t len, uint64_t until_ns);
 /* It becomes a key, which must not be there, with this deadline (0: none). VS_EXISTS, VS_NOMEM, VS_IO. */
 enum vs_status vs_loading_attach(struct vs_loading *l, const void *data, size_t len, uint64_t deadline_ms, struct vs_index **out);
 
@@ -499,8 +503,8 @@ enum vs_status vs_loading_attach(struct vs_loading *l, const void *data, size_t 
 /* Everything that a store holds is the outcome of its effects, in order. Linking, compaction and
  * settings are none. */
 enum vs_effect_kind { VS_CREATE, VS_REMOVE, VS_RENAME, VS_FLUSH, VS_DROP, VS_ADD, VS_DELETE, VS_ATTRIBUTES, VS_PIN, VS_KEY_DEADLINE,
-                      VS_DEADLINE, VS_RESTORE, VS_SWAP };
-#define VS_EFFECT_LAST VS_SWAP
+                      VS_DEADLINE, VS_RESTORE, VS_SWAP, VS_PIECE };
+#define VS_EFFECT_LAST VS_PIECE
 
 struct vs_effect {             /* all pointers are borrowed for the call */
     enum vs_effect_kind kind;
@@ -512,8 +516,10 @@ struct vs_effect {             /* all pointers are borrowed for the call */
     size_t id_len;
     const float *vector;       /* ADD: as given */
     uint32_t dim;
-    const void *attributes;    /* ADD: NULL when not given; ATTRIBUTES: length 0 removes them; RESTORE: what vs_dump_some wrote */
+    const void *attributes;    /* ADD: NULL when not given; ATTRIBUTES: length 0 removes them; RESTORE: what vs_dump_some wrote,
+                                * or nothing: all PIECEs before; PIECE: some bytes of it */
     size_t attributes_len;
+    uint64_t offset, total;    /* PIECE: where they stand, and how many there are in all */
     const struct vs_index_options *options; /* CREATE: with defaults filled in, seed and all */
     bool on;                   /* PIN */
     uint64_t deadline_ms;      /* KEY_DEADLINE, DEADLINE, ADD; 0: none any more */
@@ -525,6 +531,8 @@ struct vs_journal {
     enum vs_status (*prepare)(void *arg, const struct vs_effect *e);
     /* After the change, before anything else happens; cannot fail. */
     void (*append)(void *arg, const struct vs_effect *e);
+    /* Are so many waiting to be written that what can wait should? May be NULL. */
+    bool (*full)(void *arg);
     void *arg;
 };
 /* Borrowed until it is replaced; NULL: none. */
@@ -533,6 +541,10 @@ void vs_set_journal(struct vs_store *store, const struct vs_journal *journal);
  * is (no such key, a dimension that differs, an element that is not there) is VS_CORRUPT and changes
  * nothing; else VS_NOMEM, or what the journal answers where one is set. */
 enum vs_status vs_apply(struct vs_store *store, const struct vs_effect *e);
+/* Is a worker making the memory that the next PIECE will want? Who need not stand still waits for it; vs_options.wake tells. */
+bool vs_apply_waits(struct vs_store *store);
+/* No more effects come from where the last ones did: what was begun by PIECEs and not ended goes. */
+void vs_apply_end(struct vs_store *store);
 /* Can it be applied without waiting for a partition to be opened? False: it is being opened, and
  * vs_poll takes it in. */
 bool vs_apply_ready(struct vs_store *store, const struct vs_effect *e);

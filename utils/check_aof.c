@@ -22,6 +22,7 @@
 #include "base/hlc.h"
 #include "base/mem.h"
 #include "persist/journal_check.h"
+#include "persist/effect.h"
 #include "persist/persist.h"
 
 struct check {
@@ -29,6 +30,8 @@ struct check {
     const char *path;
     char *dir, *name;   /* of the journal, when the file is a manifest */
     int db;             /* of what is printed */
+    struct buf pieces;
+    struct resp_reader reader;
     FILE *say;
 };
 
@@ -40,12 +43,52 @@ static void usage(void)
     exit(2);
 }
 
-static void print(void *arg, const void *data, size_t len)
+static void put(const void *data, size_t len)
 {
-    (void)arg;
-    if (fwrite(data, 1, len, stdout) != len) {
+    if (len && fwrite(data, 1, len, stdout) != len) {
         perror("standard output");
         exit(1);
+    }
+}
+
+/* A server takes a dumped index as a whole: its pieces are kept until the RESTORE that is about them. */
+static bool keep_piece(struct check *c, const struct resp_arg *argv, size_t argc)
+{
+    if (argc != 5 || !resp_is(&argv[0], "piece"))
+        return false;
+    if (argv[2].len == 1 && argv[2].data[0] == '0')
+        c->pieces.len = 0;
+    if (!buf_try_append(&c->pieces, argv[4].data, argv[4].len)) {
+        fputs("out of memory for a dumped index\n", stderr);
+        exit(1);
+    }
+    return true;
+}
+
+static bool put_restore(struct check *c, const struct resp_arg *argv, size_t argc)
+{
+    if (argc != 5 || !resp_is(&argv[0], "restore") || argv[3].len)
+        return false;
+    printf("*5\r\n$7\r\nRESTORE\r\n$%zu\r\n", argv[1].len);
+    put(argv[1].data, argv[1].len);
+    printf("\r\n$%zu\r\n%.*s\r\n$%zu\r\n", argv[2].len, (int)argv[2].len, argv[2].data, c->pieces.len);
+    put(c->pieces.data, c->pieces.len);
+    printf("\r\n$6\r\nABSTTL\r\n");
+    buf_release(&c->pieces);
+    return true;
+}
+
+static void print(void *arg, const void *data, size_t len)
+{
+    static const struct resp_limits limits = {.bulk_max = (size_t)1 << 30, .inline_max = 64, .args_max = EFFECT_ARGS_MAX};
+    struct check *c = arg;
+    size_t used;
+    for (const char *at = data; len; at += used, len -= used) {
+        if (resp_read(&c->reader, at, len, &limits, true, &used) != RESP_COMMAND)
+            used = len; /* it has been found good */
+        else if (keep_piece(c, c->reader.argv, c->reader.argc) || put_restore(c, c->reader.argv, c->reader.argc))
+            continue;
+        put(at, used);
     }
 }
 
@@ -64,7 +107,7 @@ static void say_stats(struct check *c, const struct journal_census *s)
     static const char *const names[] = {
         "indexes created", "keys removed", "keys renamed", "databases emptied", "partitions dropped",
         "vectors added", "elements removed", "attributes set", "partitions pinned or unpinned", "keys' ends set", "elements' ends set",
-        "keys restored", "databases swapped"};
+        "keys restored", "databases swapped", "pieces of keys restored"};
     _Static_assert(sizeof(names) / sizeof(*names) == JOURNAL_CHECK_KINDS, "a name for each kind of effect");
     if (!c->stats)
         return;
@@ -82,7 +125,7 @@ static void say_stats(struct check *c, const struct journal_census *s)
 static bool check_segment(struct check *c, const char *path, const struct journal_file *f)
 {
     struct journal_census s;
-    enum vs_status status = journal_check_segment(&vfs_posix, path, f, c->print ? print : NULL, NULL,
+    enum vs_status status = journal_check_segment(&vfs_posix, path, f, c->print ? print : NULL, c,
                                                   &c->db, &s);
     bool good = !status && s.found == JOURNAL_FOUND_END;
     fprintf(c->say, "%s: %" PRIu64 " bytes, ", path, s.bytes);
@@ -249,6 +292,8 @@ int main(int argc, char **argv)
     }
     mem_free(c.dir);
     mem_free(c.name);
+    buf_release(&c.pieces);
+    resp_reader_release(&c.reader);
     if (fflush(stdout)) {
         perror("standard output");
         result = 1;

@@ -2,13 +2,16 @@
  *
  * COPY is both halves after one another, through a block in memory; a copy gets what the source is at the moment when its
  * block is whole. */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "cmd/keyspace_cmd.h"
 
 #define HAND_OVER_STEP 65536
+#define ASIDE_MIN      ((size_t)1 << 20)
 
 /* What a slice that is called again goes by; 0 would be for ever. */
 static uint64_t slice_end(const struct cmd_call *call)
@@ -28,11 +31,37 @@ struct dumping {
     struct vs_loading *loading;
 };
 
+struct aside {
+    struct pool_task task;
+    struct buf block;
+};
+
+static void free_aside(struct pool_task *task, unsigned worker)
+{
+    struct aside *a = (struct aside *)((char *)task - offsetof(struct aside, task));
+    (void)worker;
+    buf_release(&a->block);
+    mem_free(a);
+}
+
+/* Giving many pages back takes longer than the loop has. */
+static void free_block(struct dumping *d)
+{
+    struct aside *a = d->block.cap > ASIDE_MIN ? mem_zalloc(sizeof *a) : NULL;
+    if (!a) {
+        buf_release(&d->block);
+        return;
+    }
+    a->task.run = free_aside;
+    a->block = d->block;
+    pool_submit(vs_pool(d->store), POOL_LINK, &a->task);
+}
+
 static void dumping_free(void *arg)
 {
     struct dumping *d = arg;
     vs_loading_free(d->loading);
-    buf_release(&d->block);
+    free_block(d);
     mem_free(d);
 }
 
@@ -221,6 +250,10 @@ enum cmd_result keyspace_restore(struct cmd_call *call)
         return CMD_AGAIN;
     uint64_t deadline = r.ttl ? (uint64_t)r.ttl + (r.absolute ? 0 : call->now_ms) : 0;
     bool past = deadline && deadline <= call->now_ms;
+    if (status == VS_OK && !past)
+        status = vs_loading_tell_some(l, block->data, block->len, slice_end(call));
+    if (status == VS_TIMEOUT)
+        return CMD_AGAIN;
     if (status == VS_OK && past)
         status = args_look(call, 1) ? vs_remove(call->store, call->db, key->data, key->len) : VS_OK;
     else if (status == VS_OK)
@@ -286,8 +319,10 @@ enum cmd_result keyspace_copy(struct cmd_call *call)
         resp_int(call->reply, 0);
         return CMD_DONE;
     }
-    if (!d)
+    if (!d) {
         d = dumping_new(call, from);
+        d->dump.max = SIZE_MAX;
+    }
     bool was = d->whole;
     enum vs_status status = dump(call, d);
     if (status == VS_NOTFOUND) {
@@ -301,6 +336,8 @@ enum cmd_result keyspace_copy(struct cmd_call *call)
     status = d->loading ? VS_OK : vs_loading_new(call->store, db, to->data, to->len, &d->loading);
     if (status == VS_OK)
         status = vs_loading_some(d->loading, d->block.data, d->block.len, slice_end(call));
+    if (status == VS_OK)
+        status = vs_loading_tell_some(d->loading, d->block.data, d->block.len, slice_end(call));
     if (status == VS_TIMEOUT)
         return CMD_AGAIN;
     if (status == VS_OK)

@@ -12,9 +12,12 @@
  *     PIN         VPARTITION PIN|UNPIN k name
  *     DEADLINE    VPEXPIREAT k milliseconds id, or VPERSIST k id
  *     KEY_DEADLINE  PEXPIREAT k milliseconds, or PERSIST k
+ *     RESTORE     RESTORE k milliseconds bytes ABSTTL
+ *     PIECE       PIECE k offset total bytes: of what a RESTORE without bytes is about, later
+ *     SWAP        SWAPDB a b
  *     (database)  SELECT n
  *
- * each as a RESP2 array of bulk strings. They are commands of the server, so that a journal can be
+ * each as a RESP2 array of bulk strings. They are commands of the server, but for PIECE, so that a journal can be
  * sent to one; but what is read here is exactly what is written here, word for word: anything else
  * is damage. Any thread. */
 #ifndef PERSIST_EFFECT_H

@@ -161,6 +161,13 @@ void effect_encode(const struct vs_effect *e, struct buf *out)
         put_bulk(out, e->attributes, e->attributes_len);
         put_word(out, "ABSTTL");
         return;
+    case VS_PIECE:
+        put_words(out, 5, "PIECE", NULL);
+        put_bulk(out, e->key, e->key_len);
+        put_number(out, e->offset);
+        put_number(out, e->total);
+        put_bulk(out, e->attributes, e->attributes_len);
+        return;
     case VS_KEY_DEADLINE:
         put_key_deadline(out, e);
         return;

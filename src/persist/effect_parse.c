@@ -261,6 +261,14 @@ enum vs_status effect_parse(const struct resp_arg *argv, size_t argc, unsigned d
         e.attributes = a->data;
         e.attributes_len = a->len;
         expect(&t, "ABSTTL");
+    } else if (take_word(&t, "PIECE")) {
+        e.kind = VS_PIECE;
+        take_key(&t, &e);
+        e.offset = take_number(&t, "an offset", 0, SIZE_MAX / 2);
+        e.total = take_number(&t, "a number of bytes", 0, SIZE_MAX / 2);
+        const struct resp_arg *a = take(&t, "bytes of a dumped index");
+        e.attributes = a->data;
+        e.attributes_len = a->len;
     } else if (take_word(&t, "SWAPDB")) {
         e.kind = VS_SWAP;
         e.db = (unsigned)take_number(&t, "a database", 0, databases - 1);

@@ -171,9 +171,14 @@ static void append(void *arg, const struct vs_effect *e)
         end_record(j);
 }
 
+static bool full(void *arg)
+{
+    return journal_full(arg);
+}
+
 void journal_hook_init(struct journal *j)
 {
-    j->hook = (struct vs_journal){prepare, append, j};
+    j->hook = (struct vs_journal){prepare, append, full, j};
 }
 
 void journal_group_begin(struct journal *j)

@@ -258,6 +258,7 @@ static enum vs_status start(struct persist *p, struct buf *why)
     for (unsigned db = 0; db < vs_databases(p->store) && !p->adopted; db++)
         p->keys_loaded += vs_count(p->store, db);
     p->saved_lsn = p->lsn;
+    vs_apply_end(p->store);
     vs_set_journal(p->store, journal_hook(p->journal));
     persist_load_release(p);
     p->state = PERSIST_RUNNING;

@@ -297,6 +297,8 @@ static bool apply_frames(struct repl *r, bool *more)
     if (r->io_retry_ms > r->s->now_ms)
         return false;
     while (r->item_at < item->bytes.len) {
+        if (vs_apply_waits(r->s->store))
+            break;
         const uint8_t *frame = (const uint8_t *)item->bytes.data + r->item_at;
         struct journal_frame f = journal_frame_fields(frame);
         if (wire_is_data(f.type)) {

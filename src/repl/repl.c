@@ -264,6 +264,7 @@ static void become_primary(struct repl *r)
     }
     r->strayed = r->everything = false;
     repl_note_history(r);
+    vs_apply_end(r->s->store);
     repl_look_at_refusals(r);
     guard_role_changed(r);
     log_notice("Primary from now on");

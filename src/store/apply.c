@@ -71,7 +71,8 @@ static enum vs_status apply(struct vs_store *store, const struct vs_effect *e)
         if (!e->options || !e->options->seed)
             return VS_CORRUPT;
         return keyspace_raw_create(store, e->db, e->key, e->key_len, e->options, &index);
-    case VS_RESTORE: return dump_apply(store, e);
+    case VS_RESTORE:
+    case VS_PIECE: return dump_apply(store, e);
     case VS_SWAP:
         return e->other < store->options.databases && e->other != e->db ? vs_swap(store, e->db, e->other)
                                                                          : VS_CORRUPT;

@@ -8,6 +8,7 @@
 #include "store/store_int.h"
 
 #define RECLAIM_SLICE 16
+#define PIECE_BYTES   16384 /* whoever follows reads the elements in as many in less than a millisecond */
 
 /* ---- news from workers ---- */
 
@@ -236,6 +237,7 @@ enum vs_status vs_open(const struct vs_options *options, struct vs_store **out)
     pthread_mutex_init(&store->cut.lock, NULL);
     TAILQ_INIT(&store->open.used);
     store->open.max = options->open_max;
+    store->piece_bytes = PIECE_BYTES;
     rng_system(&store->rng, sizeof(store->rng));
     store->epoch = epoch_new();
     store->searchers = mem_zalloc(n * sizeof(*store->searchers));

@@ -372,9 +372,11 @@ static void test_aof(void **state)
             add(c, "plain", 10, 40);
             reply_int(c, 1, "VREM plain e3");
         }
+        reply_int(c, 1, "COPY graph copy:%d", rewritten);
         ends(0, shell("%s/vecstore-check-aof '%s'", tools(), manifest));
         ends(0, shell("%s/vecstore-check-aof --stats '%s'", tools(), manifest));
         says("vectors added");
+        says("pieces of keys restored");
         ends(0, shell("> '%s'; cd '%s/appendonlydir' && for b in *.base.rdb; do test ! -e \"$b\" || "
                       "'%s/vecstore-check-rdb' --print \"$b\" >> '%s'; done",
                       commands, server_dir(s), tools(), commands));

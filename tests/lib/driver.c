@@ -87,6 +87,9 @@ static enum vs_status copy_index(struct driver *d, struct vs_index *index)
         status = vs_loading_new(d->store, db, to, strlen(to), &l);
     while (status == VS_OK && (status = vs_loading_some(l, block.data, block.len, 0)) == VS_TIMEOUT)
         status = VS_OK;
+    bool pieces = rng_below(&d->rng, 2);
+    while (status == VS_OK && pieces && (status = vs_loading_tell_some(l, block.data, block.len, 0)) == VS_TIMEOUT)
+        status = VS_OK;
     if (status == VS_OK)
         status = vs_loading_attach(l, block.data, block.len, rng_below(&d->rng, 2) ? d->now_ms + rng_below(&d->rng, 3000) : 0, NULL);
     vs_loading_free(l);

@@ -73,7 +73,7 @@ static void append(void *arg, const struct vs_effect *e)
 
 void effects_init(struct effects *log)
 {
-    *log = (struct effects){.journal = {prepare, append, log}};
+    *log = (struct effects){.journal = {.prepare = prepare, .append = append, .arg = log}};
 }
 
 void effects_release(struct effects *log)

@@ -19,6 +19,7 @@ struct vs_store *stores_open(unsigned threads)
     struct vs_options o = {.threads = threads, .databases = DRIVER_DATABASES};
     struct vs_store *store;
     assert_int_equal(vs_open(&o, &store), VS_OK);
+    store->piece_bytes = 1000; /* so that most copies come in some */
     return store;
 }
 

@@ -14,7 +14,9 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "lib/driver.h"
+#include "lib/effects.h"
 #include "lib/stores.h"
+#include "store/store_int.h"
 
 static struct buf dump(struct vs_store *store, struct vs_index *index, uint64_t until_ns)
 {
@@ -207,12 +209,221 @@ static void test_altered(void **state)
     vs_close(store);
 }
 
+/* ---- in pieces ---- */
+
+#define PIECE 1000
+
+/* Tells until so many bytes are told; all, and makes it a key, with SIZE_MAX. */
+static void tell(struct vs_loading *l, const struct buf *b, size_t until)
+{
+    enum vs_status status = VS_TIMEOUT;
+    for (size_t told = 0; status == VS_TIMEOUT && told < until; told += PIECE)
+        status = vs_loading_tell_some(l, b->data, b->len, 0);
+    assert_int_equal(status, until == SIZE_MAX ? VS_OK : VS_TIMEOUT);
+    if (until == SIZE_MAX)
+        assert_int_equal(vs_loading_attach(l, b->data, b->len, 0, NULL), VS_OK);
+}
+
+static struct vs_loading *loaded(struct vs_store *store, const char *key, const struct buf *b)
+{
+    struct vs_loading *l;
+    assert_int_equal(vs_loading_new(store, 0, key, strlen(key), &l), VS_OK);
+    assert_int_equal(vs_loading_some(l, b->data, b->len, UINT64_MAX), VS_OK);
+    return l;
+}
+
+static size_t count_kind(const struct effects *log, size_t from, enum vs_effect_kind kind)
+{
+    size_t n = 0;
+    for (size_t i = from; i < log->n; i++)
+        n += effects_at(log, i)->kind == kind;
+    return n;
+}
+
+static struct vs_store *follow(const struct effects *log, size_t from, struct effects *own)
+{
+    struct vs_store *store = stores_open(0);
+    if (own) {
+        effects_init(own);
+        vs_set_journal(store, &own->journal);
+    }
+    assert_int_equal(effects_apply(log, from, log->n, store, NULL), VS_OK);
+    return store;
+}
+
+struct told {
+    struct vs_store *store;
+    struct vs_index *index;
+    struct buf block;
+    struct effects log;
+};
+
+static void told_init(struct told *t, enum vec_originals originals)
+{
+    struct rng rng = {11};
+    *t = (struct told){.store = stores_open(0)};
+    t->store->piece_bytes = PIECE;
+    effects_init(&t->log);
+    vs_set_journal(t->store, &t->log.journal);
+    t->index = fill(t->store, "a",
+                    &(struct vs_index_options){
+                        .dim = 8, .m = 4, .ef_construction = 16, .originals = originals, .partitions = 2},
+                    2000, &rng);
+    t->block = dump(t->store, t->index, UINT64_MAX);
+}
+
+static void told_release(struct told *t)
+{
+    buf_release(&t->block);
+    vs_close(t->store);
+    effects_release(&t->log);
+}
+
+/* A large block is in the journal before it becomes a key, in pieces; who replays them has the same, and the same journal. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    for (int originals = VEC_ORIG_F32; originals <= VEC_ORIG_NONE; originals++) {
+        struct told t;
+        told_init(&t, (enum vec_originals)originals);
+        struct effects own;
+        struct vs_loading *l = loaded(t.store, "b", &t.block);
+        size_t from = t.log.n;
+        tell(l, &t.block, SIZE_MAX);
+        vs_loading_free(l);
+        assert_int_equal(count_kind(&t.log, from, VS_PIECE), (t.block.len + PIECE - 1) / PIECE);
+        assert_int_equal(effects_at(&t.log, t.log.n - 1)->kind, VS_RESTORE);
+        assert_int_equal(effects_at(&t.log, t.log.n - 1)->attributes_len, 0);
+        struct vs_store *b = follow(&t.log, 0, &own);
+        stores_assert_same(t.store, b, "the store and its replay");
+        assert_int_equal(own.n, t.log.n);
+        struct vs_store *c = follow(&own, 0, NULL);
+        stores_assert_same(t.store, c, "the store and the replay of a replay");
+        vs_close(c);
+        vs_close(b);
+        effects_release(&own);
+        told_release(&t);
+    }
+}
+
+/* A cut between two pieces: those who begin with it get all of them. */
+static void test_pieces_cut(void **state)
+{
+    (void)state;
+    struct told t;
+    told_init(&t, VEC_ORIG_F32);
+    struct vs_loading *l = loaded(t.store, "b", &t.block);
+    size_t begin = t.log.n, cut;
+    tell(l, &t.block, t.block.len / 2);
+    cut = t.log.n;
+    assert_true(cut > begin);
+    t.store->env.cuts++;
+    tell(l, &t.block, SIZE_MAX);
+    vs_loading_free(l);
+    assert_int_equal(count_kind(&t.log, cut, VS_PIECE), (t.block.len + PIECE - 1) / PIECE);
+    assert_int_equal(vs_remove(t.store, 0, "a", 1), VS_OK);
+    struct vs_store *since = stores_open(0);
+    assert_int_equal(effects_apply(&t.log, cut, t.log.n - 1, since, NULL), VS_OK); /* all but the end of a, which it has not */
+    stores_assert_same(t.store, since, "the store and what came since the cut");
+    vs_close(since);
+
+    /* One who follows cannot begin again. */
+    struct effects own;
+    struct vs_store *b = stores_open(0);
+    effects_init(&own);
+    vs_set_journal(b, &own.journal);
+    assert_int_equal(effects_apply(&t.log, cut, cut + 5, b, NULL), VS_OK);
+    b->env.cuts++;
+    size_t own_cut = own.n;
+    assert_int_equal(effects_apply(&t.log, cut + 5, t.log.n - 1, b, NULL), VS_OK);
+    struct vs_store *c = follow(&own, own_cut, NULL);
+    stores_assert_same(t.store, c, "the store and what a follower kept since its cut");
+    vs_close(c);
+    vs_close(b);
+    effects_release(&own);
+    told_release(&t);
+}
+
+/* One block after the other: the second waits. What is begun and not ended is nothing. */
+static void test_pieces_two(void **state)
+{
+    (void)state;
+    struct told t;
+    told_init(&t, VEC_ORIG_F32);
+    struct vs_loading *first = loaded(t.store, "b", &t.block), *second = loaded(t.store, "c", &t.block);
+    tell(first, &t.block, t.block.len / 2);
+    size_t n = t.log.n;
+    assert_int_equal(vs_loading_tell_some(second, t.block.data, t.block.len, 0), VS_TIMEOUT);
+    assert_int_equal(t.log.n, n);
+    vs_loading_free(first);
+    tell(second, &t.block, SIZE_MAX);
+    vs_loading_free(second);
+    first = loaded(t.store, "d", &t.block);
+    tell(first, &t.block, t.block.len / 2);
+    vs_loading_free(first);
+    struct vs_store *b = follow(&t.log, 0, NULL);
+    assert_non_null(b->pending);
+    vs_apply_end(b);
+    assert_null(b->pending);
+    stores_assert_same(t.store, b, "the store and its replay");
+    vs_close(b);
+    told_release(&t);
+}
+
+static void test_pieces_bad(void **state)
+{
+    (void)state;
+    struct told t;
+    told_init(&t, VEC_ORIG_NONE);
+    struct vs_loading *l = loaded(t.store, "b", &t.block);
+    size_t from = t.log.n;
+    tell(l, &t.block, SIZE_MAX);
+    vs_loading_free(l);
+    struct vs_store *b = stores_open(0);
+    struct vs_effect e = *effects_at(&t.log, t.log.n - 1);
+    assert_int_equal(vs_apply(b, &e), VS_CORRUPT); /* no piece has come */
+    for (size_t i = from; i < t.log.n - 1; i += 7) {
+        struct vs_effect bad = *effects_at(&t.log, i);
+        char *bytes = malloc(bad.attributes_len);
+        memcpy(bytes, bad.attributes, bad.attributes_len);
+        bytes[i % bad.attributes_len] = (char)(bytes[i % bad.attributes_len] ^ 4);
+        assert_int_equal(effects_apply(&t.log, from, i, b, NULL), VS_OK);
+        bad.attributes = bytes;
+        enum vs_status status = vs_apply(b, &bad);
+        if (status == VS_OK) /* then its sum says so */
+            status = effects_apply(&t.log, i + 1, t.log.n, b, NULL);
+        assert_int_equal(status, VS_CORRUPT);
+        /* Without one of them. */
+        assert_int_equal(effects_apply(&t.log, from, i, b, NULL), VS_OK);
+        assert_int_equal(effects_apply(&t.log, i + 1, t.log.n, b, NULL), VS_CORRUPT);
+        free(bytes);
+    }
+    e = *effects_at(&t.log, from);
+    e.offset = e.total;
+    assert_int_equal(vs_apply(b, &e), VS_CORRUPT);
+    e.offset = UINT64_MAX;
+    assert_int_equal(vs_apply(b, &e), VS_CORRUPT);
+    e.offset = 0;
+    e.total = 5;
+    assert_int_equal(vs_apply(b, &e), VS_CORRUPT);
+    assert_int_equal(vs_count(b, 0), 0);
+    assert_int_equal(effects_apply(&t.log, from, t.log.n, b, NULL), VS_OK);
+    assert_int_equal(vs_count(b, 0), 1);
+    stores_settle(b);
+    vs_close(b);
+    told_release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round),
         cmocka_unit_test(test_changing),
         cmocka_unit_test(test_altered),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_pieces_cut),
+        cmocka_unit_test(test_pieces_two),
+        cmocka_unit_test(test_pieces_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

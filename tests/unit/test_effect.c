@@ -65,6 +65,8 @@ static void round_trip(const struct vs_effect *e, const char *text)
         assert_memory_equal(got.vector, e->vector, e->dim * sizeof(float));
     assert_int_equal(got.on, e->on);
     assert_int_equal(got.deadline_ms, e->deadline_ms);
+    assert_int_equal(got.offset, e->offset);
+    assert_int_equal(got.total, e->total);
     effect_encode(&got, &again);
     assert_bytes(again.data, again.len, b.data, b.len);
     resp_reader_release(&r);
@@ -102,6 +104,11 @@ static void test_round_trips(void **state)
                NULL);
     round_trip(&(struct vs_effect){.kind = VS_KEY_DEADLINE, KEY("docs")},
                "*2\r\n$7\r\nPERSIST\r\n$4\r\ndocs\r\n");
+    round_trip(&(struct vs_effect){.kind = VS_RESTORE, KEY("k"), .attributes = "", .deadline_ms = 7},
+               "*5\r\n$7\r\nRESTORE\r\n$1\r\nk\r\n$1\r\n7\r\n$0\r\n\r\n$6\r\nABSTTL\r\n");
+    round_trip(&(struct vs_effect){.kind = VS_PIECE, KEY("k"), .attributes = "a\r\n", .attributes_len = 3, .offset = 65536,
+                                   .total = 99999999999},
+               "*5\r\n$5\r\nPIECE\r\n$1\r\nk\r\n$5\r\n65536\r\n$11\r\n99999999999\r\n$3\r\na\r\n\r\n");
     round_trip(&(struct vs_effect){.kind = VS_DELETE, KEY("a\0b"), ID("\r\n")}, NULL);
     round_trip(&(struct vs_effect){.kind = VS_ATTRIBUTES, KEY("k"), ID("i"), .attributes = "",
                                    .attributes_len = 0},

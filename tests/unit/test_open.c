@@ -117,7 +117,7 @@ static void node_open(struct node *n)
     if (n->slow_ns)
         vs_set_opener(n->store, n->opener);
     n->below = journal_hook(persist_journal(n->persist));
-    n->journal = (struct vs_journal){prepare, append, n};
+    n->journal = (struct vs_journal){.prepare = prepare, .append = append, .arg = n};
     vs_set_journal(n->store, &n->journal);
 }
 
