@@ -20,8 +20,8 @@
  *
  * Dead nodes stay in the graph, walked through but never returned, until there are 256 of them and
  * 1/32 of the graph at a closing: repairing means one pass over all links, so it is done for many
- * at once. While batches hold nothing but deaths of records that had a deadline, each repair waits for twice as
- * many, up to 1/4 of the graph: where a whole generation ends, there are few repairs instead of many.
+ * at once. While batches hold nothing but deaths of records that had a deadline, repairs wait for
+ * more, up to 1/4 of the graph, the later ones for 1/8: where a whole generation ends, there are few repairs instead of many.
  *
  * THREADS. Owner: everything not marked [any]. [any]: with a view taken inside an epoch. Workers
  * run the jobs; what they finished is published by graph_poll. `link` jobs and compactions of one

@@ -27,7 +27,7 @@
 #include "base/status.h"
 #include "index/columns.h"
 
-#define MENDED_MAX 3
+#define MENDED_MAX 5
 
 struct graph;
 struct graph_cut;

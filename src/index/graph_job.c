@@ -211,7 +211,10 @@ static void mark_dead(struct link_job *job)
 
 size_t job_repair_min(size_t nodes, uint32_t mended)
 {
-    size_t part = DEAD_SHARE >> mended, share = (nodes + part - 1) / part;
+    /* ... while a generation ends a larger share, after so many repairs: few for most of it, smaller ones for the rest, since
+     * what is dead at its end stays. */
+    static const uint8_t parts[MENDED_MAX + 1] = {DEAD_SHARE, DEAD_SHARE / 2, 8, 4, 4, 8};
+    size_t part = parts[mended], share = (nodes + part - 1) / part;
     return share < BATCH_SIZE ? BATCH_SIZE : share;
 }
 

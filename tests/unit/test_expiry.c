@@ -246,6 +246,36 @@ static void test_changes(void **state)
     free(w);
 }
 
+/* Most of a large index ends at once: few dead ones stay behind, in a graph and a memory that are as small as the rest. */
+static void test_generation(void **state)
+{
+    (void)state;
+    enum { ALL = 16000, STAY = 5 };
+    struct vs_store *store = stores_open(2);
+    struct vs_index *index;
+    assert_int_equal(vs_create(store, 0, "k", 1, &(struct vs_index_options){.dim = 4, .m = 4, .ef_construction = 16}, &index), VS_OK);
+    struct rng rng = {99};
+    for (uint32_t i = 0; i < ALL; i++) {
+        float v[4];
+        for (int d = 0; d < 4; d++)
+            v[d] = (float)(rng_unit(&rng) - 0.5);
+        struct vs_element e = {
+            .id = &i, .id_len = sizeof(i), .vector = v, .deadline_ms = i % STAY ? 1000 : 0, .past_backlog = true};
+        assert_int_equal(vs_add(index, &e, VS_ADD_ANY, NULL), VS_OK);
+    }
+    stores_settle(store);
+    for (uint32_t i = 0; i < ALL; i++)
+        if (i % STAY)
+            assert_int_equal(vs_delete(index, &i, sizeof(i)), VS_OK);
+    stores_settle(store);
+    struct vs_partition_info info;
+    vs_partition_info(index, 0, &info);
+    print_message("%zu linked, %zu of them dead\n", info.linked, info.dead);
+    assert_int_equal(vs_index_count(index), ALL / STAY);
+    assert_true(info.dead <= info.linked / 8);
+    vs_close(store);
+}
+
 /* ---- keys ---- */
 
 static size_t told_keys, told_elements, told_emptied;
@@ -337,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_generation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
