@@ -96,16 +96,16 @@ static void prepare_chunk(struct graph *g)
                 &g->spare_task); /* before the linking that fills the pool while vectors come in */
 }
 
-/* Mending writes the list of every node that had a link to a dead one anew, and asks for as many links back as there were. Where
- * a share s is dead these are min(1, 2 M s) of the nodes, and 2 M s links of each; the links of a batch come on top. Lists have a quarter
- * of room more than they need. */
+/* Mending writes the list of every living node that had a link to a dead one anew, and asks for as many links back as there were:
+ * where a share s is dead min(1, 2 M s) of the living, and 2 M s links of each. The links of a batch come on top, for each of two workers
+ * at least; lists have half as much room again as they need, as measured. */
 size_t graph_mend_bytes(const struct graph *g, size_t dead)
 {
-    if (!g->graphed)
+    if (!g->graphed || dead >= g->slots)
         return 0;
-    size_t slots = g->slots, max = 2 * (size_t)g->shape.m, lost = dead * max;
-    size_t lists = (lost < slots ? lost : slots) * (3 + max) * sizeof(uint32_t);
-    return (lists + (lost + BATCH_SIZE * max) * sizeof(struct edge)) * 5 / 4;
+    size_t living = g->slots - dead, max = 2 * (size_t)g->shape.m, lost = (size_t)((double)dead * (double)max * (double)living / g->slots);
+    size_t lists = (lost < living ? lost : living) * (3 + max) * sizeof(uint32_t);
+    return (lists + (lost + 2 * BATCH_SIZE * max) * sizeof(struct edge)) * 3 / 2;
 }
 
 size_t graph_growth(const struct graph *g)

@@ -143,8 +143,10 @@ enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint6
         e->wanted = e->starved || e->need || e->used > evict_bound(store);
         return state_of(store);
     }
-    if (e->reviewed++ % NOTE_EVERY == 0)
+    if (e->reviewed++ % NOTE_EVERY == 0) {
         evict_review_large(store);
+        e->mend -= e->mend / 8; /* who is added to says what it is now */
+    }
     enum vs_status status = evict_some(store, force ? STALL_BATCH : 0, until_ns);
     e->full = status == VS_NOTFOUND && !evict_on_its_way(e);
     e->wanted = status != VS_NOTFOUND && (must_evict(store) || e->starved || e->need);

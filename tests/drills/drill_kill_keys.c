@@ -46,7 +46,7 @@
 #define ROUNDS_FULL 120
 #define GENERATION  12 /* rounds, then a new directory */
 #define SETTLE_MS   60000
-#define CACHE_BYTES (4 << 20) /* of memory above what a server has at its start */
+#define CACHE_BYTES (8 << 20) /* of memory above what a server has at its start */
 #define CACHE_BATCH 50
 
 /* ---- what a client's keys hold ---- */
