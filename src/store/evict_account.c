@@ -186,12 +186,11 @@ size_t evict_reserve(const struct graph_slack *s)
     return s->repair_min == 1 ? CHUNK_FIRST : s->repair_min + s->repair_min / 2 + 2 * BATCH_SIZE;
 }
 
-/* What mending it takes for a while, where so many are dead as there are, or as may be when a writer waits for it. */
+/* What mending it takes for a while, where so many are dead as may be when a writer waits for it. */
 static size_t mend_of(const struct partition *p, const struct graph_slack *s)
 {
-    size_t used = s->slots - s->free, gone = used > s->alive ? used - s->alive : 0, least = evict_reserve(s);
     size_t some = index_table(p->index)->n > 1 ? 2 : 1; /* several at a time, about */
-    return some * graph_mend_bytes(p->graph, gone > least ? gone : least);
+    return some * graph_mend_bytes(p->graph, evict_reserve(s));
 }
 
 void evict_added(struct partition *p)

@@ -466,12 +466,12 @@ static void *watch(void *arg)
     return NULL;
 }
 
-static void add_batch(redisContext *c, long from, size_t attributes)
+static void add_batch(redisContext *c, long from)
 {
     static float v[BATCH][WIDE];
-    static char id[BATCH][16], text[8192];
-    const char *argv[5 + 3 * BATCH] = {"VMADD", "k", "FP32", "100"};
-    size_t lens[5 + 3 * BATCH] = {5, 1, 4, 3};
+    static char id[BATCH][16];
+    const char *argv[4 + 2 * BATCH] = {"VMADD", "k", "FP32", "100"};
+    size_t lens[4 + 2 * BATCH] = {5, 1, 4, 3};
     int argc = 4;
     for (int i = 0; i < BATCH; i++) {
         struct rng r = {(uint64_t)(from + i) * 31 + 7};
@@ -481,15 +481,6 @@ static void add_batch(redisContext *c, long from, size_t attributes)
         lens[argc++] = (size_t)snprintf(id[i], sizeof(id[i]), "e%ld", from + i);
         argv[argc] = (const char *)v[i];
         lens[argc++] = sizeof(v[i]);
-    }
-    if (attributes) {
-        size_t len = (size_t)snprintf(text, sizeof(text), "{\"text\":\"%0*d\"}", (int)attributes, 7);
-        argv[argc] = "WITHATTRS";
-        lens[argc++] = 9;
-        for (int i = 0; i < BATCH; i++) {
-            argv[argc] = text;
-            lens[argc++] = len;
-        }
     }
     redisReply *r = reply_argv(c, argc, argv, lens);
     assert_int_equal(r->type, REDIS_REPLY_ARRAY);
@@ -502,26 +493,23 @@ static void add_batch(redisContext *c, long from, size_t attributes)
 static void test_batches(void **state)
 {
     (void)state;
-    for (size_t attributes = 0; attributes <= 4000; attributes += 4000) {
-        struct test_server *s = server_start(NULL);
-        redisContext *c = server_connect(s);
-        struct watcher w = {.c = server_connect(s)};
-        long n = run_quick() ? 4000 : 8000;
-        set_limit(c, SMALL, "allkeys-lru");
-        assert_int_equal(pthread_create(&w.thread, NULL, watch, &w), 0);
-        for (long i = 0; i < n; i += BATCH)
-            add_batch(c, i, attributes);
-        atomic_store(&w.stop, true);
-        pthread_join(w.thread, NULL);
-        print_message("attributes of %zu bytes: memory at most %.4f of the limit in %ld looks; %lld elements, %.0f evicted\n",
-                      attributes, w.worst / (double)SMALL, w.looks, reply_get_int(c, "VCARD k"),
-                      reply_info(c, "stats", "evicted_elements"));
-        assert_true(w.worst <= 1.02 * (double)SMALL);
-        assert_true(reply_info(c, "stats", "evicted_elements") > 0);
-        redisFree(w.c);
-        redisFree(c);
-        server_stop(s);
-    }
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s);
+    struct watcher w = {.c = server_connect(s)};
+    long n = run_quick() ? 4000 : 8000;
+    set_limit(c, SMALL, "allkeys-lru");
+    assert_int_equal(pthread_create(&w.thread, NULL, watch, &w), 0);
+    for (long i = 0; i < n; i += BATCH)
+        add_batch(c, i);
+    atomic_store(&w.stop, true);
+    pthread_join(w.thread, NULL);
+    print_message("memory at most %.4f of the limit in %ld looks; %lld elements, %.0f evicted\n", w.worst / (double)SMALL,
+                  w.looks, reply_get_int(c, "VCARD k"), reply_info(c, "stats", "evicted_elements"));
+    assert_true(w.worst <= 1.02 * (double)SMALL);
+    assert_true(reply_info(c, "stats", "evicted_elements") > 0);
+    redisFree(w.c);
+    redisFree(c);
+    server_stop(s);
 }
 
 int main(void)
