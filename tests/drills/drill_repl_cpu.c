@@ -8,7 +8,7 @@
  * It is the process's own time as the system counts it, so that what else the two do to each other does not show.
  *
  * Full: 50,000 inserts (10,000 one by one), and the primary may need 1.15 times what it needs alone. Otherwise a few
- * hundred, whose figures are printed. tsan: skip asan: skip */
+ * hundred, whose figures are printed. drill: alone tsan: skip asan: skip */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>

@@ -8,7 +8,7 @@
  *
  * Full: 1,000,000 generated vectors of 128 components, three turns of each, alternating; the best of each count, and
  * the synchronisation may take 1.5 times as long as the copy. Otherwise 20,000, where the answers must be right and the
- * times are printed. tsan: skip asan: skip */
+ * times are printed. drill: alone tsan: skip asan: skip */
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
