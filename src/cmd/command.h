@@ -100,6 +100,7 @@ struct cmd_pending {
     atomic_bool cancelled;      /* the client has gone: the work may stop early, but must still finish */
     void (*on_cancel)(struct cmd_pending *p); /* optional; called on the loop when the client goes; cleared by the handler's side when done */
     void *arg;                  /* the handler's */
+    const struct pool *pool;    /* whose worker finishes it, while the store that it belongs to is in use; NULL: somebody else does */
     struct cmd_used *used;      /* by the time it is finished: what it found, marked as used when it leaves; mem_free'd */
 };
 

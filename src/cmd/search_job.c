@@ -278,6 +278,7 @@ void search_job_start(struct search_job *job, struct cmd_call *call)
     struct cmd_pending *p = cmd_defer(call);
     size_t n = job->n;
     struct vs_search **searches = job->searches;
+    p->pool = vs_pool(call->store);
     job->pending = p;
     job->finish = call->host->finish;
     job->marked = vs_marks(call->store);

@@ -46,7 +46,6 @@ struct slot {
     struct cmd_pending pending; /* first: finish() is given this */
     struct net_post post;
     struct server *server;
-    struct pool *pool;         /* whose worker may finish it, */
     bool follows;              /* behind other replies of its client */
     struct cmd_client *client; /* NULL: gone */
     struct slot *next;

@@ -45,7 +45,6 @@ struct cmd_pending *reply_defer(struct cmd_call *call)
     struct server *s = slot->server;
     slot->post.run = on_finished;
     slot->spec = call->spec;
-    slot->pool = vs_pool(s->store);
     slot->follows = call->client->slots != slot;
     slot->began_ns = clock_mono_ns();
     if (s->config->slowlog_log_slower_than >= 0 && !(call->spec->flags & CMD_SKIP_SLOWLOG))
@@ -59,7 +58,7 @@ void reply_finish(struct cmd_pending *p)
     struct slot *slot = (struct slot *)p;
     /* The slot may be gone after posting. A loop that waits for a processor gets this one. */
     struct net *n = slot->server->net;
-    if (slot->follows && pool_has_waiting(slot->pool, POOL_SEARCH))
+    if (slot->follows && p->pool && pool_has_waiting(p->pool, POOL_SEARCH))
         net_post_more(n, &slot->post);
     else
         net_post(n, &slot->post);

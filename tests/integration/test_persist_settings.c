@@ -274,6 +274,17 @@ static void test_reload(void **state)
     docs_add(d, "docs", 700, 800);
     reply_status(c, "OK", "DEBUG RELOAD");
     docs_check(d, "docs", 800);
+    /* behind searches, in one write: its reply outlives the store that it was taken up in */
+    redisReply *reply;
+    for (int i = 0; i < 20; i++)
+        redisAppendCommand(c, "VSEARCH docs VALUES 4 1 2 3 4 K 3");
+    redisAppendCommand(c, "DEBUG RELOAD");
+    for (int i = 0; i < 21; i++) {
+        assert_int_equal(redisGetReply(c, (void **)&reply), REDIS_OK);
+        assert_int_equal(reply->type, i < 20 ? REDIS_REPLY_ARRAY : REDIS_REPLY_STATUS);
+        freeReplyObject(reply);
+    }
+    docs_check(d, "docs", 800);
     redisFree(c);
     redisFree(d);
     server_stop(s);

@@ -16,11 +16,13 @@
 #include "base/rng.h"
 #include "integration/lib/repl.h"
 #include "integration/lib/reply.h"
+#include "integration/lib/saves.h"
 #include "integration/lib/server.h"
 #include "lib/run.h"
 #include "lib/wait.h"
 
 static const char *const journaled[] = {"--appendonly", "yes", "--appendfsync", "everysec", NULL};
+static const char *const unjournaled[] = {"--appendonly", "no", NULL};
 
 struct node {
     struct test_server *server;
@@ -120,18 +122,18 @@ static void test_replica(void **state)
 static void test_replica_snapshot(void **state)
 {
     (void)state;
-    struct node p = start(NULL), r = start(NULL);
+    struct node p = start(NULL), r = start(unjournaled);
     repl_write(p.c, 23, 0, 1000);
     repl_follow(r.c, p.server);
     repl_same(p.c, r.c);
-    reply_status(r.c, "OK", "SAVE");
+    saves_ask(r.c, "SAVE");
     repl_write(p.c, 23, 1000, 1300);
     repl_same(p.c, r.c);
     struct syncs before = syncs(&p);
     end(&r, SIGKILL);
     again(&r, &p);
     expect(&p, &r, before, 0, 1);
-    reply_status(r.c, "OK", "SAVE");
+    saves_ask(r.c, "SAVE");
     before = syncs(&p);
     end(&r, SIGTERM);
     again(&r, &p);
@@ -196,11 +198,11 @@ static void test_primary(void **state)
 static void test_primary_behind(void **state)
 {
     (void)state;
-    struct node p = start(NULL), r = start(NULL);
+    struct node p = start(unjournaled), r = start(NULL);
     repl_write(p.c, 26, 0, 500);
     repl_follow(r.c, p.server);
     repl_same(p.c, r.c);
-    reply_status(p.c, "OK", "SAVE");
+    saves_ask(p.c, "SAVE");
     repl_write(p.c, 26, 500, 600);
     repl_same(p.c, r.c);
     end(&p, SIGKILL);
