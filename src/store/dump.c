@@ -271,7 +271,6 @@ enum vs_status dump_at_once(const struct vs_index *index, struct buf *out)
 
 void dump_release(struct vs_store *store)
 {
-    vs_apply_end(store);
     if (store->cells)
         mem_free(store->cells->at);
     mem_free(store->cells);

@@ -266,6 +266,7 @@ void vs_close(struct vs_store *store)
     if (!store)
         return;
     vs_cut_abort(store);
+    vs_apply_end(store);
     map_release(store);
     if (store->databases)
         keyspace_release(store);
