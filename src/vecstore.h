@@ -161,6 +161,9 @@ const char *vs_index_key(const struct vs_index *index, size_t *len);
 const struct vs_index_options *vs_index_options(const struct vs_index *index); /* with defaults filled in */
 uint64_t vs_index_uid(const struct vs_index *index);  /* unique in this process */
 size_t vs_index_count(const struct vs_index *index);  /* elements */
+/* Does the next search cost about what those before did? Not while many are dead in a graph or end by themselves: searches then
+ * look beyond them. [owner] */
+bool vs_index_is_calm(const struct vs_index *index);
 
 /* Of an index with an input_dim: makes `dim` floats of `input_dim`, by its seed. The engine itself takes vectors of `dim`. `tmp`:
  * input_dim floats; `out` may be `tmp`. */

@@ -76,7 +76,8 @@ size_t search_job_count(const struct search_job *job)
 enum vs_status search_job_add(struct search_job *job, struct vs_index *index, const struct vs_query *query)
 {
     enum vs_status status = vs_search_begin(index, query, &job->searches[job->n]);
-    job->plain = !job->n && !query->exact && !query->has_radius && !query->filter && !job->with_vectors;
+    job->plain = !job->n && !query->exact && !query->has_radius && !query->filter && !job->with_vectors &&
+                 vs_index_is_calm(index);
     job->effort = (struct cmd_effort){ .index_uid = vs_index_uid(index),
                                        .ef = query->ef ? query->ef : VS_EF_DEFAULT,
                                        .keep = query->k + query->offset };

@@ -3,7 +3,7 @@
  * To hand a search to a worker and to hear of its end wakes two threads. That takes microseconds while processors poll
  * before they halt, and some fifty each when they have halted meanwhile, as they do during a longer search. A client that sends
  * one search at a time, with nobody beside it, has nothing of the second thread: its searches run on the loop, once LONE_AFTER in
- * turn were alone, and while they are short. After somebody else's search, or one that asks for more, the count begins anew.
+ * turn were alone, and while they are short and nothing makes one dear (vs_index_is_calm). After somebody else's search, or one that asks for more, the count begins anew.
  *
  * Between two of them the loop does not sleep for a while, so that its processor does not halt either.
  *
@@ -14,7 +14,7 @@
 #include "cmd/command.h"
 
 #define LONE_AFTER      8
-#define LONE_MAX_US     600    /* searches that take longer are the workers': nothing may hold the loop for a millisecond */
+#define LONE_MAX_US     450    /* searches that take longer are the workers': nothing may hold the loop for a millisecond */
 #define LONE_AWAITED_NS 150000 /* the next one is awaited for so long without sleeping */
 
 struct server;

@@ -16,6 +16,8 @@
 #include "vec/project.h"
 
 #define RING_SALT 0x52494E47ull /* keeps points and ids apart from levels */
+#define CALM_PARTITIONS 8
+#define CALM_DEAD 256 /* what may be dead before a repair is due */
 
 /* ---- options ---- */
 
@@ -219,6 +221,22 @@ const struct vs_index_options *vs_index_options(const struct vs_index *index)
 uint64_t vs_index_uid(const struct vs_index *index)
 {
     return index->uid;
+}
+
+bool vs_index_is_calm(const struct vs_index *index)
+{
+    const struct partition_table *t = index_table(index);
+    if (t->n > CALM_PARTITIONS)
+        return false;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct partition *p = t->part[i];
+        if (p->stub || p->deadlines.n)
+            return false;
+        struct graph_slack s = graph_slack(p->graph);
+        if (s.slots - s.alive - s.free > CALM_DEAD)
+            return false;
+    }
+    return true;
 }
 
 size_t vs_index_count(const struct vs_index *index)

@@ -305,6 +305,12 @@ static void test_lone_client(void **state)
     assert_false(on_loop(info, c, "K 1 EF 10 WITHVECTORS"));
     for (int i = 0; i < 40; i++)
         assert_false(on_loop(info, i % 2 ? c : other, "K 1 EF 10"));
+    /* Where elements end by themselves a search may have to look beyond many that have. */
+    until_loop_searches(info, c, "K 2 EF 100");
+    reply_int(other, 1, "VEXPIRE k 1000 b");
+    for (int i = 0; i < 40; i++)
+        assert_false(on_loop(info, c, "K 2 EF 100"));
+    reply_int(other, 1, "VPERSIST k b");
     /* A pipeline is not one at a time. */
     until_loop_searches(info, c, "K 2 EF 100");
     for (int i = 0; i < 100; i++)
