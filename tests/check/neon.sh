@@ -23,7 +23,7 @@ cp "$(pkg-config --variable=includedir libxxhash 2>/dev/null || echo /usr/includ
     cp /usr/include/xxhash.h "$work/"
 
 flags=(-std=gnu17 -O2 -ffp-contract=off -Wall -Wextra -Werror -D_GNU_SOURCE -DVS_NO_JEMALLOC
-    -Isrc -Itests/neon "-I$work")
+    -Isrc -Itests -Itests/neon "-I$work")
 sources=(src/vec/*.c)
 for name in mem rng hash clock log pages status; do
     sources+=("src/base/$name.c")
@@ -32,7 +32,7 @@ for source in "${sources[@]}"; do
     $cc "${flags[@]}" -c "$source" -o "$work/$(basename "$source" .c).o"
 done
 for name in test_kernels test_codec; do
-    $cc "${flags[@]}" "tests/unit/$name.c" "$work"/*.o -lm -lpthread -o "$work/$name"
+    $cc "${flags[@]}" "tests/unit/$name.c" tests/lib/run.c "$work"/*.o -lm -lpthread -o "$work/$name"
 done
 
 # run CPU KERNELS TEST: the test must name the set that it chose.

@@ -19,6 +19,7 @@
 #include "benchmark/generate.h"
 #include "benchmark/truth.h"
 #include "benchmark/vecfile.h"
+#include "lib/run.h"
 #include "lib/wait.h"
 #include "store/store_int.h"
 
@@ -212,7 +213,7 @@ static void test_real(void **state)
 static void test_inner_product(void **state)
 {
     (void)state;
-    bool quick = getenv("VECSTORE_TEST_QUICK") != NULL;
+    bool quick = run_quick();
     size_t n = quick ? 4000 : 20000;
     uint32_t dim = 128;
     struct generate_options o;
@@ -250,7 +251,7 @@ static void test_types(void **state)
         enum vec_type type;
         double floor;                /* of recall at EF 128 */
     } types[] = {{VEC_F32, 0.97}, {VEC_F16, 0.97}, {VEC_BF16, 0.93}, {VEC_Q8, 0.97}, {VEC_Q4, 0.96}, {VEC_BIN, 0.95}};
-    size_t n = getenv("VECSTORE_TEST_QUICK") ? 6000 : 12000;
+    size_t n = run_quick() ? 6000 : 12000;
     for (int metric = 0; metric <= VEC_L2; metric++) {
         uint32_t dim = metric == VEC_L2 ? 300 : 512;
         struct generate_options o;
@@ -280,7 +281,7 @@ static void test_types(void **state)
 
 int main(void)
 {
-    base_rows = getenv("VECSTORE_TEST_FULL") ? 60000 : getenv("VECSTORE_TEST_QUICK") ? 4000 : 20000;
+    base_rows = getenv("VECSTORE_TEST_FULL") ? 60000 : run_quick() ? 4000 : 20000;
     if (!have_data())
         base.rows = 0;
     const struct CMUnitTest tests[] = {

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "lib/naive_filter.h"
+#include "lib/run.h"
 #include "store/filter.h"
 
 static struct vs_filter *compiled(const char *text, size_t len, enum vs_filter_mode mode)
@@ -468,7 +469,7 @@ static void test_against_naive(void **state)
 {
     (void)state;
     enum { DOCUMENTS = 4 };
-    const int expressions = getenv("VECSTORE_TEST_QUICK") ? 4000 : 30000; /* half of them in each mode */
+    const int expressions = run_quick() ? 4000 : 30000; /* half of them in each mode */
     struct rng rng;
     rng.state = seed();
     size_t yes = 0, asked = 0;

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "lib/naive_filter.h"
+#include "lib/run.h"
 #include "vecstore.h"
 
 #define DIM 16
@@ -69,7 +70,7 @@ static void put(struct bed *b, size_t i)
 /* Fewer under sanitizers, but enough for a graph. */
 static size_t so_many(size_t n)
 {
-    return getenv("VECSTORE_TEST_QUICK") ? n / 4 : n;
+    return run_quick() ? n / 4 : n;
 }
 
 static void make(struct bed *b, size_t n, const struct vs_index_options *options, unsigned threads)

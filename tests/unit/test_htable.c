@@ -280,13 +280,8 @@ static void random_choice_is_nearly_even(void **state)
 
 int main(void)
 {
-    const char *given = getenv("SEED");
     quick = run_quick();
-    if (given)
-        rng.state = strtoull(given, NULL, 0);
-    else
-        rng_system(&rng.state, sizeof(rng.state));
-    printf("SEED=%llu\n", (unsigned long long)rng.state);
+    rng.state = run_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_its_twin),
         cmocka_unit_test(memory_stays_near_what_is_stored),

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "lib/run.h"
 #include "vec/kernels.h"
 
 #define ROWS 7
@@ -253,7 +254,7 @@ static void compare_dim(size_t dim)
 {
     const struct vec_kernels *s = scalar_set();
     /* Of the flavours one a dimension, in turn, with VECSTORE_TEST_QUICK=1. */
-    bool quick = getenv("VECSTORE_TEST_QUICK") != NULL;
+    bool quick = run_quick();
     for (int f = quick ? (int)(dim % FLAVOURS) : 0; f < FLAVOURS; f += quick ? FLAVOURS : 1) {
         struct data d;
         fill(&d, dim, (enum flavour)f);
@@ -463,12 +464,7 @@ static void random_words_round_alike(void **state)
 
 int main(void)
 {
-    const char *given = getenv("SEED");
-    if (given)
-        rng.state = strtoull(given, NULL, 0);
-    else
-        rng_system(&rng.state, sizeof(rng.state));
-    printf("SEED=%llu\n", (unsigned long long)rng.state);
+    rng.state = run_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_agree_to_the_bit),
         cmocka_unit_test(values_are_right),

@@ -305,7 +305,7 @@ static void run_random(unsigned threads, bool appendonly, uint64_t s)
     node_open(&n);
     struct driver d = {.store = n.store, .rng = {s + 1}};
     uint64_t unloads = 0, reloads = 0;
-    int rounds = getenv("VECSTORE_TEST_QUICK") ? 8 : 20;
+    int rounds = run_quick() ? 8 : 20;
     for (int round = 0; round < rounds; round++) {
         if (rng_below(&r, 2)) /* beside the commands */
             persist_save(n.persist, appendonly && rng_below(&r, 2), NULL, NULL);

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/pages.h"
 #include "base/rng.h"
+#include "lib/run.h"
 
 #define RUNS 300
 
@@ -128,12 +129,7 @@ static void freed_memory_leaves_the_process(void **state)
 
 int main(void)
 {
-    const char *given = getenv("SEED");
-    if (given)
-        seed = strtoull(given, NULL, 0);
-    else
-        rng_system(&seed, sizeof(seed));
-    printf("SEED=%llu\n", (unsigned long long)seed);
+    seed = run_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(freed_memory_leaves_the_process),
         cmocka_unit_test(runs_do_not_overlap),

@@ -438,7 +438,7 @@ static void run_random(int rounds)
 static void test_random(void **state)
 {
     (void)state;
-    run_random(getenv("VECSTORE_TEST_QUICK") ? 60 : 250);
+    run_random(run_quick() ? 60 : 250);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "lib/run.h"
 #include "resp/resp.h"
 
 static const struct resp_limits limits = { .bulk_max = 1 << 20,
@@ -350,7 +351,7 @@ static void test_random_streams(void **state)
         rng_system(&rng.state, sizeof rng.state);
     printf("seed %llu\n", (unsigned long long)rng.state);
     struct buf stream = { 0 };
-    int rounds = getenv("VECSTORE_TEST_QUICK") ? 2000 : 20000;
+    int rounds = run_quick() ? 2000 : 20000;
     for (int round = 0; round < rounds; round++) {
         struct buf want = { 0 }, whole = { 0 }, pieces = { 0 };
         random_stream(&rng, &stream);

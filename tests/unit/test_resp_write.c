@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "lib/run.h"
 #include "resp/resp.h"
 
 static void everything(struct resp_writer *w)
@@ -116,7 +117,7 @@ static void test_random_doubles(void **state)
     if (!given)
         rng_system(&rng.state, sizeof rng.state);
     printf("seed %llu\n", (unsigned long long)rng.state);
-    int rounds = getenv("VECSTORE_TEST_QUICK") ? 20000 : 200000;
+    int rounds = run_quick() ? 20000 : 200000;
     for (int i = 0; i < rounds; i++) {
         uint64_t bits = rng_next(&rng);
         double d, back;

@@ -12,10 +12,10 @@
 #include <cmocka.h>
 #include <math.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/searcher.h"
+#include "lib/run.h"
 
 static struct rng rng;
 
@@ -142,9 +142,7 @@ static void test_faults(void **state)
 
 int main(void)
 {
-    const char *text = getenv("VECSTORE_TEST_SEED");
-    rng.state = text ? strtoull(text, NULL, 10) : clock_wall_us();
-    print_message("seed %llu\n", (unsigned long long)rng.state);
+    rng.state = run_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_visited),
