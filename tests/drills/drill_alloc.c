@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/snapshot_rig.h"
 #include "persist/journal_check.h"
 #include "store/store_int.h"
@@ -65,7 +66,7 @@ static void check(struct alloc *d, long nth, struct vs_store *store)
 /* Whatever is answered, the store is as after the effects that the journal has. */
 static bool commands(struct alloc *d, long nth)
 {
-    struct snapshot_rig s = {.rig = {.rng = {drill_seed()}, .vector_dim = 4}}, again = {0};
+    struct snapshot_rig s = {.rig = {.rng = {run_seed()}, .vector_dim = 4}}, again = {0};
     rig_clear(d->dir);
     open_rig(d, &s);
     if (!mem_try_grow(&s.rig.digest, &s.rig.digest_cap, DIGESTS, sizeof(*s.rig.digest)))
@@ -100,7 +101,7 @@ static bool linking(struct alloc *d, long nth)
     char name[16];
     rig_clear(d->dir);
     open_rig(d, &s);
-    srig_fill(s.rig.store, drill_seed());
+    srig_fill(s.rig.store, run_seed());
     index = vs_find(s.rig.store, 0, "graph", 5);
     vs_settle(s.rig.store, SETTLE);
     mem_fault_after(nth);
@@ -134,7 +135,7 @@ static bool exhausted(struct alloc *d, long nth)
     bool hit = false;
     rig_clear(d->dir);
     open_rig(d, &s);
-    srig_fill(s.rig.store, drill_seed());
+    srig_fill(s.rig.store, run_seed());
     vs_settle(s.rig.store, SETTLE);
     struct vs_index *index = vs_find(s.rig.store, 0, "graph", 5);
     for (unsigned i = 0; i < 1180; i++) {
@@ -173,7 +174,7 @@ static bool save_kind(struct alloc *d, long nth, bool rewrite)
     struct snapshot_rig s = {0}, again = {0};
     rig_clear(d->dir);
     open_rig(d, &s);
-    srig_fill(s.rig.store, drill_seed());
+    srig_fill(s.rig.store, run_seed());
     uint64_t digest = rig_digest(s.rig.store);
     mem_fault_after(nth);
     enum vs_status status = srig_save(&s, rewrite, NULL, NULL);
@@ -206,11 +207,11 @@ static bool rewrite(struct alloc *d, long nth)
 
 static void make_data(struct alloc *d)
 {
-    struct snapshot_rig s = {.rig = {.rng = {drill_seed()}, .vector_dim = 4}};
+    struct snapshot_rig s = {.rig = {.rng = {run_seed()}, .vector_dim = 4}};
     rig_clear(d->dir);
     open_rig(d, &s);
     rig_note(&s.rig);
-    srig_fill(s.rig.store, drill_seed());
+    srig_fill(s.rig.store, run_seed());
     if (srig_save(&s, d->o.appendonly, NULL, NULL) != VS_OK)
         exit(1);
     for (int i = 0; d->o.appendonly && i < STEPS; i++)
@@ -292,7 +293,7 @@ static void sweep(struct alloc *d, const char *what, bool (*one)(struct alloc *d
 
 int main(void)
 {
-    struct alloc d = {.v = rig_vfs_unsynced(), .rng = {drill_seed()}};
+    struct alloc d = {.v = rig_vfs_unsynced(), .rng = {run_seed()}};
     log_set_level(LOG_NOTHING);
     snprintf(d.dir, sizeof(d.dir), "%s/data", drill_dir());
     d.o = (struct persist_options){.vfs = &d.v, .dir = d.dir, .load_truncated = true};

@@ -21,6 +21,7 @@
 #include "integration/lib/saves.h"
 #include "integration/lib/server.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 
 #define FIRST_ELEMENTS 300
 #define N_MAX 400
@@ -200,7 +201,7 @@ static void test_commands(void **state)
     static const char *const args[] = {"--appendonly", "yes", "--appendfsync", "no",
                                        "--enable-debug-command", "yes", NULL};
     (void)state;
-    rng.state = drill_seed();
+    rng.state = run_seed();
     server = server_start(args);
     client = server_connect(server);
     control = server_connect(server);

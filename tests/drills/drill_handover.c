@@ -19,6 +19,7 @@
 #include "integration/lib/repl.h"
 #include "integration/lib/reply.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/wait.h"
 
 #define CLIENTS    3 /* of each node */
@@ -109,7 +110,7 @@ static void test_handover(void **state)
     (void)state;
     struct nodes x = {0};
     int rounds = (int)drill_count(60, 6), primary = 0;
-    struct rng rng = {drill_seed()};
+    struct rng rng = {run_seed()};
     failover_start(&x.b, NULL, false, 0);
     for (int i = 0; i < FAILOVER_NODES; i++)
         x.c[i] = server_connect(x.b.node[i]);

@@ -264,7 +264,7 @@ int main(void)
                                       VFS_OP_FSYNC,  VFS_OP_FDATASYNC, VFS_OP_RENAME, VFS_OP_UNLINK,
                                       VFS_OP_MKDIR,  VFS_OP_LIST,   VFS_OP_STAT,  VFS_OP_SYNCDIR};
     unsigned long cases = 0, most = drill_count(100000, run_quick() ? 12 : 40);
-    struct fault_run run = {.rng = {drill_seed()}};
+    struct fault_run run = {.rng = {run_seed()}};
     log_set_level(LOG_NOTHING);
     snprintf(run.dir, sizeof(run.dir), "%s/log", drill_dir());
     snprintf(run.journal_dir, sizeof(run.journal_dir), "%s/j", run.dir);

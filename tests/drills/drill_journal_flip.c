@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/journal_rig.h"
 #include "persist/journal_frame.h"
 #include "persist/journal_read.h"
@@ -39,7 +40,7 @@ static void make(struct drill_flip *d, bool synced)
     snprintf(d->dir, sizeof(d->dir), "%s/%s", drill_dir(), synced ? "synced" : "unsynced");
     d->segment = journal_segment_path(d->dir, RIG_NAME, 1);
     d->manifest = journal_manifest_path(d->dir, RIG_NAME);
-    rig_init(&d->rig, &d->v, d->dir, synced ? JOURNAL_ALWAYS : JOURNAL_NO, drill_seed() + synced);
+    rig_init(&d->rig, &d->v, d->dir, synced ? JOURNAL_ALWAYS : JOURNAL_NO, run_seed() + synced);
     rig_histories(&d->rig, NULL);
     d->rig.vector_dim = 16;
     if (journal_open(d->rig.journal, &d->rig.manifest, &err))

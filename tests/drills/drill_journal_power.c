@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/journal_rig.h"
 #include "lib/power.h"
 #include "persist/vfs_fault.h"
@@ -256,7 +257,7 @@ int main(void)
                                                   : JOURNAL_ALWAYS;
         bool everysec = fsync == JOURNAL_EVERYSEC;
         /* Under everysec a life must last seconds to mean anything. */
-        run(&s, fsync, drill_seed() + i, everysec ? 500 : 150,
+        run(&s, fsync, run_seed() + i, everysec ? 500 : 150,
             everysec ? (unsigned)drill_count(12000, 6000) : 0);
         cuts(&s, states);
         cases += states;

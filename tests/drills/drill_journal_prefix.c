@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/journal_rig.h"
 #include "persist/journal_frame.h"
 #include "persist/journal_read.h"
@@ -32,7 +33,7 @@ static void make(struct drill_journal *d)
     d->v = rig_vfs_unsynced();
     snprintf(d->dir, sizeof(d->dir), "%s/j", drill_dir());
     d->path = journal_segment_path(d->dir, RIG_NAME, 1);
-    rig_init(&d->rig, &d->v, d->dir, JOURNAL_NO, drill_seed());
+    rig_init(&d->rig, &d->v, d->dir, JOURNAL_NO, run_seed());
     rig_histories(&d->rig, NULL);
     d->rig.vector_dim = 32;
     if (journal_open(d->rig.journal, &d->rig.manifest, &err))

@@ -621,7 +621,7 @@ static void test_kill(void **state)
     int rounds = drill_full()                    ? ROUNDS_FULL
                  : getenv("VECSTORE_TEST_QUICK") ? ROUNDS_QUICK
                                                  : ROUNDS;
-    uint64_t seed = drill_seed();
+    uint64_t seed = run_seed();
     struct rng rng = {seed};
     uint64_t total = 0;
     struct test_server *s = NULL;

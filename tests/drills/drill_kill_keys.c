@@ -599,7 +599,7 @@ static void test_kill(void **state)
 {
     (void)state;
     int rounds = (int)drill_count(ROUNDS_FULL, run_quick() ? 3 : ROUNDS);
-    uint64_t seed = drill_seed();
+    uint64_t seed = run_seed();
     struct rng rng = {seed};
     struct test_server *s = NULL;
     for (int round = 0; round < rounds; round++) {

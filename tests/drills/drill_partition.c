@@ -26,6 +26,7 @@
 #include "integration/lib/repl.h"
 #include "integration/lib/reply.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/wait.h"
 
 #define DOWN_AFTER_MS 3000
@@ -110,7 +111,7 @@ static void test_partition(void **state)
     static const char *const args[] = {"--min-replicas-to-write", "1", NULL};
     struct failover_bed b;
     int rounds = (int)drill_count(20, 1);
-    struct rng rng = {drill_seed()};
+    struct rng rng = {run_seed()};
     if (!sentinels_available())
         skip();
     failover_start(&b, args, true, DOWN_AFTER_MS);

@@ -23,6 +23,7 @@
 #include "integration/lib/reply.h"
 #include "integration/lib/server.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/proxy.h"
 #include "lib/wait.h"
 
@@ -148,7 +149,7 @@ static void test_cuts(void **state)
 {
     (void)state;
     unsigned long n = drill_count(200, getenv("VECSTORE_TEST_QUICK") ? 3 : 10);
-    rng = (struct rng){drill_seed()};
+    rng = (struct rng){run_seed()};
     primary = server_start(NULL);
     replica = server_start(NULL);
     pc = server_connect(primary);

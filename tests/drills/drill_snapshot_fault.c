@@ -85,7 +85,7 @@ static void steps(struct faults *d, struct snapshot_rig *s, int n)
 
 static bool save_one(struct faults *d, unsigned long nth)
 {
-    struct snapshot_rig s = {.rig = {.rng = {drill_seed()}, .vector_dim = 4}}, again = {0};
+    struct snapshot_rig s = {.rig = {.rng = {run_seed()}, .vector_dim = 4}}, again = {0};
     struct buf why = {0};
     rig_clear(d->dir);
     vfs_fault_clear(d->fault);
@@ -93,13 +93,13 @@ static bool save_one(struct faults *d, unsigned long nth)
         exit(1);
     rig_note(&s.rig);
     if (d->large)
-        srig_fill(s.rig.store, drill_seed());
+        srig_fill(s.rig.store, run_seed());
     steps(d, &s, STEPS);
     if (srig_save(&s, false, NULL, NULL) != VS_OK)
         FAILED(d, "%s", "the first snapshot fails");
     uint64_t older = rig_digest(s.rig.store);
     if (d->large) /* so that none of its files are kept */
-        srig_fill(s.rig.store, drill_seed() + 1);
+        srig_fill(s.rig.store, run_seed() + 1);
     steps(d, &s, STEPS);
     uint64_t newer = rig_digest(s.rig.store), hits = vfs_fault_hits(d->fault);
     set_fault(d, nth);
@@ -146,11 +146,11 @@ static bool save_one(struct faults *d, unsigned long nth)
 
 static void make_data(struct faults *d)
 {
-    struct snapshot_rig s = {.rig = {.rng = {drill_seed()}, .vector_dim = 4}};
+    struct snapshot_rig s = {.rig = {.rng = {run_seed()}, .vector_dim = 4}};
     rig_clear(d->dir);
     open_plain(d, &s);
     rig_note(&s.rig);
-    srig_fill(s.rig.store, drill_seed());
+    srig_fill(s.rig.store, run_seed());
     steps(d, &s, STEPS);
     if (srig_save(&s, d->o.appendonly, NULL, NULL) != VS_OK)
         exit(1);
@@ -199,7 +199,7 @@ static uint64_t acknowledged(struct snapshot_rig *s, uint64_t before)
 
 static bool run_one(struct faults *d, unsigned long nth)
 {
-    struct snapshot_rig s = {.rig = {.rng = {drill_seed()}, .vector_dim = 4}}, again = {0};
+    struct snapshot_rig s = {.rig = {.rng = {run_seed()}, .vector_dim = 4}}, again = {0};
     struct buf why = {0};
     uint64_t known = 0, hits = vfs_fault_hits(d->fault);
     rig_clear(d->dir);
@@ -269,7 +269,7 @@ static void sweep(struct faults *d, const char *what, bool (*one)(struct faults 
 
 int main(void)
 {
-    struct faults d = {.plain = rig_vfs_unsynced(), .rng = {drill_seed()}};
+    struct faults d = {.plain = rig_vfs_unsynced(), .rng = {run_seed()}};
     log_set_level(LOG_NOTHING);
     snprintf(d.dir, sizeof(d.dir), "%s/data", drill_dir());
     d.fault = vfs_fault_new(&d.plain);

@@ -82,9 +82,9 @@ static void make(struct flips *d)
     d->v = rig_vfs_unsynced();
     snprintf(d->dir, sizeof(d->dir), "%s/data", drill_dir());
     d->o = (struct persist_options){.vfs = &d->v, .dir = d->dir};
-    srig_make(&d->o, srig_fill_chunk, drill_seed());
+    srig_make(&d->o, srig_fill_chunk, run_seed());
     must(vs_open(&empty, &d->expected) == VS_OK);
-    srig_fill_chunk(d->expected, drill_seed());
+    srig_fill_chunk(d->expected, run_seed());
 }
 
 static unsigned long file(struct flips *d, const char *directory, const char *name,

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 #include "lib/power.h"
 #include "lib/snapshot_rig.h"
 #include "persist/vfs_fault.h"
@@ -194,7 +195,7 @@ int main(void)
     log_set_level(LOG_NOTHING);
     for (unsigned long i = 0; i < scenarios; i++) {
         struct scenario x;
-        run(&x, i % 4 != 3, drill_seed() + i);
+        run(&x, i % 4 != 3, run_seed() + i);
         cuts(&x, states);
         cases += states;
         release(&x);

@@ -57,7 +57,7 @@ static void make(struct prefixes *d)
     d->v = rig_vfs_unsynced();
     snprintf(d->dir, sizeof(d->dir), "%s/data", drill_dir());
     d->o = (struct persist_options){.vfs = &d->v, .dir = d->dir};
-    srig_make(&d->o, srig_fill, drill_seed());
+    srig_make(&d->o, srig_fill, run_seed());
 }
 
 static unsigned long file(struct prefixes *d, const char *directory, const char *name,

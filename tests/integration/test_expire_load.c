@@ -25,6 +25,7 @@
 #include "integration/lib/reply.h"
 #include "integration/lib/server.h"
 #include "lib/drill.h"
+#include "lib/run.h"
 
 #define DIM 64
 #define STAY 5          /* one in so many has no time */
@@ -202,7 +203,7 @@ static void test_many(void **state)
     struct test_server *s = server_start(args);
     redisContext *c = server_connect(s);
     struct figures f = {0};
-    struct looking l = {.c = server_connect(s), .seed = drill_seed()};
+    struct looking l = {.c = server_connect(s), .seed = run_seed()};
     unsigned long staying = (elements + STAY - 1) / STAY, going = elements - staying;
     pthread_t thread;
     add_all(c, true);

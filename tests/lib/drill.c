@@ -1,6 +1,5 @@
 #include "lib/drill.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/rng.h"
 #include "lib/run.h"
 
 #define SHOWN 20
@@ -19,8 +17,6 @@ static struct {
     char dir[128];
     uint64_t began;
     unsigned long failures;
-    bool seeded;
-    uint64_t seed;
 } drill;
 
 bool drill_full(void)
@@ -34,21 +30,6 @@ bool drill_full(void)
 unsigned long drill_count(unsigned long full, unsigned long few)
 {
     return drill_full() ? full : few;
-}
-
-uint64_t drill_seed(void)
-{
-    const char *text = getenv("VECSTORE_SEED");
-    if (drill.seeded)
-        return drill.seed;
-    drill.seeded = true;
-    if (text)
-        drill.seed = strtoull(text, NULL, 10);
-    else
-        rng_system(&drill.seed, sizeof(drill.seed));
-    printf("seed %" PRIu64 "\n", drill.seed);
-    fflush(stdout);
-    return drill.seed;
 }
 
 const char *drill_dir(void)

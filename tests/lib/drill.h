@@ -2,7 +2,7 @@
  *
  * A drill is a program that prints what it did and ends with 0, or 1 when a case failed.
  * VECSTORE_DRILL=full asks for all cases, else it does the few that every test run can afford.
- * VECSTORE_SEED=n repeats a run. */
+ * The seed is that of lib/run.h. */
 #ifndef LIB_DRILL_H
 #define LIB_DRILL_H
 
@@ -12,8 +12,6 @@
 bool drill_full(void);
 /* `full` of them or `few`. */
 unsigned long drill_count(unsigned long full, unsigned long few);
-/* That of VECSTORE_SEED, or a random one; printed by the first call. */
-uint64_t drill_seed(void);
 /* A directory of this process's own, removed by drill_end. Ends the program when it cannot be made. */
 const char *drill_dir(void);
 

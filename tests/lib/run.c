@@ -11,11 +11,11 @@
 uint64_t run_seed(void)
 {
     static uint64_t seed;
-    const char *text = getenv("VECSTORE_TEST_SEED");
+    const char *text = getenv("VECSTORE_SEED");
     if (seed)
         return seed;
     seed = text ? strtoull(text, NULL, 10) : clock_wall_us();
-    printf("seed %" PRIu64 " (VECSTORE_TEST_SEED)\n", seed);
+    printf("seed %" PRIu64 " (VECSTORE_SEED)\n", seed);
     fflush(stdout);
     return seed;
 }

@@ -1,4 +1,4 @@
-/* How a test program is run: VECSTORE_TEST_SEED=n repeats a run, VECSTORE_TEST_QUICK=1 shortens it. */
+/* How a test program is run: VECSTORE_SEED=n repeats a run, VECSTORE_TEST_QUICK=1 shortens it. */
 #ifndef LIB_RUN_H
 #define LIB_RUN_H
 

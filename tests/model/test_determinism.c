@@ -2,7 +2,7 @@
  * same answers with any number of workers, whenever the owner polls, whatever keeps the workers busy, and wherever the records
  * happen to lie. And digests tell streams apart.
  *
- * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_TEST_SEED=n repeats. */
+ * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_SEED=n repeats. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>

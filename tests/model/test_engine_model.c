@@ -5,7 +5,7 @@
  * Other threads cannot know what exactly a search of theirs sees; but what did not change from before the search until
  * after it must be found, or must not. For that every element has a word that the owner makes odd while it changes it.
  *
- * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_TEST_SEED=n repeats. */
+ * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_SEED=n repeats. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 /* Effects: whatever is done to a store, its effects applied to another leave the same keys, options, sequence numbers and
  * digests; what the journal refuses changes nothing; and an effect that cannot be is refused.
  *
- * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_TEST_SEED=n repeats. */
+ * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_SEED=n repeats. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Cuts and restoring: a store is cut while random commands change it; what was read is restored into another store. That must
  * be what replaying the effects up to the cut leaves, graph and all; and after the rest of the effects, all three must be alike.
  *
- * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_TEST_SEED=n repeats. */
+ * VECSTORE_TEST_QUICK=1 shortens, VECSTORE_SEED=n repeats. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

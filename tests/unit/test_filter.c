@@ -457,21 +457,13 @@ static void put_expression(struct words *w, int depth)
     }
 }
 
-static uint64_t seed(void)
-{
-    const char *given = getenv("VECSTORE_SEED");
-    uint64_t s = given ? strtoull(given, NULL, 10) : clock_mono_ns();
-    print_message("VECSTORE_SEED=%llu\n", (unsigned long long)s);
-    return s;
-}
-
 static void test_against_naive(void **state)
 {
     (void)state;
     enum { DOCUMENTS = 4 };
     const int expressions = run_quick() ? 4000 : 30000; /* half of them in each mode */
     struct rng rng;
-    rng.state = seed();
+    rng.state = run_seed();
     size_t yes = 0, asked = 0;
     for (int i = 0; i < expressions; i++) {
         struct words w = {.rng = &rng, .rich = i & 1};
@@ -519,7 +511,7 @@ static void test_spoiled(void **state)
 {
     (void)state;
     struct rng rng;
-    rng.state = seed();
+    rng.state = run_seed();
     size_t sound = 0;
     for (int i = 0; i < 2000; i++) {
         char *json = random_document(&rng);

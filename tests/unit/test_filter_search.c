@@ -29,14 +29,6 @@ struct bed {
     char **json;            /* NULL: none */
 };
 
-static uint64_t seed(void)
-{
-    const char *given = getenv("VECSTORE_SEED");
-    uint64_t s = given ? strtoull(given, NULL, 10) : clock_mono_ns();
-    print_message("VECSTORE_SEED=%llu\n", (unsigned long long)s);
-    return s;
-}
-
 static void random_vector(struct rng *rng, float *out)
 {
     for (int i = 0; i < DIM; i++)
@@ -78,7 +70,7 @@ static void make(struct bed *b, size_t n, const struct vs_index_options *options
     struct vs_options opt = {.threads = threads};
     struct vs_index_options o = *options;
     *b = (struct bed){.n = n};
-    b->rng.state = seed();
+    b->rng.state = run_seed();
     o.dim = DIM;
     o.seed = rng_next(&b->rng) | 1;
     assert_int_equal(vs_open(&opt, &b->store), VS_OK);

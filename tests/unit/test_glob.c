@@ -13,6 +13,7 @@
 
 #include "base/glob.h"
 #include "base/rng.h"
+#include "lib/run.h"
 
 static bool match(const char *pattern, const char *text, bool fold)
 {
@@ -127,11 +128,7 @@ static bool naive(const char *p, size_t pn, const char *t, size_t tn)
 static void test_random(void **state)
 {
     (void)state;
-    const char *given = getenv("VECSTORE_SEED");
-    struct rng rng = { given ? strtoull(given, NULL, 10) : 0 };
-    if (!given)
-        rng_system(&rng.state, sizeof rng.state);
-    printf("seed %llu\n", (unsigned long long)rng.state);
+    struct rng rng = {.state = run_seed()};
     static const char alphabet[] = "aab**?[]^-\\c";
     size_t matched = 0;
     for (int round = 0; round < 300000; round++) {

@@ -421,7 +421,7 @@ int main(void)
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_mapping),
     };
-    const char *seed = getenv("VECSTORE_TEST_SEED");
+    const char *seed = getenv("VECSTORE_SEED");
     quick = run_quick();
     base_seed = seed ? strtoull(seed, NULL, 10) : 1;
     printf("seed %llu\n", (unsigned long long)base_seed);

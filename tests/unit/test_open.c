@@ -711,10 +711,8 @@ static void test_damage(void **state)
 
 int main(void)
 {
-    const char *given = getenv("VECSTORE_SEED");
-    seed = given ? strtoull(given, NULL, 10) : clock_wall_ms();
+    seed = run_seed();
     srand((unsigned)seed);
-    print_message("VECSTORE_SEED=%" PRIu64 "\n", seed);
     log_set_level(LOG_WARNING);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),

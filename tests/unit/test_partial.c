@@ -36,7 +36,6 @@ static struct world w;
 static int set_up(void **state)
 {
     (void)state;
-    uint64_t seed;
     memset(&w, 0, sizeof(w));
     if (run_make_directory("test_partial", w.dir, sizeof(w.dir)) != 0)
         return -1;
@@ -45,12 +44,7 @@ static int set_up(void **state)
     w.v = vfs_fault_vfs(w.fault);
     w.o = (struct persist_options){.vfs = &w.v, .dir = w.dir, .load_truncated = true,
                                    .fsync = JOURNAL_ALWAYS};
-    const char *given = getenv("VECSTORE_SEED");
-    rng_system(&seed, sizeof(seed));
-    if (given)
-        seed = strtoull(given, NULL, 0);
-    print_message("seed %" PRIu64 "\n", seed);
-    w.s.rig.rng.state = seed;
+    w.s.rig.rng.state = run_seed();
     w.s.rig.vector_dim = 4;
     return 0;
 }

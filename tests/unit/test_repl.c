@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/hash.h"
+#include "lib/run.h"
 #include "repl/backlog.h"
 #include "repl/wire.h"
 
@@ -133,11 +134,7 @@ static void check_reader(const struct backlog *b, struct backlog_cursor *c, cons
 static void test_backlog(void **state)
 {
     (void)state;
-    struct rng rng;
-    rng_system(&rng, sizeof(rng));
-    if (getenv("VECSTORE_SEED"))
-        rng.state = strtoull(getenv("VECSTORE_SEED"), NULL, 10);
-    printf("seed %llu\n", (unsigned long long)rng.state);
+    struct rng rng = {.state = run_seed()};
     uint64_t base = rng_below(&rng, 1000000);
     struct twin t = {mem_zalloc(TWIN), base, base, mem_zalloc(TWIN + 1)};
     struct backlog b;

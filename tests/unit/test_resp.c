@@ -345,11 +345,7 @@ static void random_stream(struct rng *rng, struct buf *s)
 static void test_random_streams(void **state)
 {
     (void)state;
-    const char *given = getenv("VECSTORE_SEED");
-    struct rng rng = { given ? strtoull(given, NULL, 10) : 0 };
-    if (!given)
-        rng_system(&rng.state, sizeof rng.state);
-    printf("seed %llu\n", (unsigned long long)rng.state);
+    struct rng rng = {.state = run_seed()};
     struct buf stream = { 0 };
     int rounds = run_quick() ? 2000 : 20000;
     for (int round = 0; round < rounds; round++) {

@@ -112,11 +112,7 @@ static void naive_double(double d, char *out)
 static void test_random_doubles(void **state)
 {
     (void)state;
-    const char *given = getenv("VECSTORE_SEED");
-    struct rng rng = { given ? strtoull(given, NULL, 10) : 0 };
-    if (!given)
-        rng_system(&rng.state, sizeof rng.state);
-    printf("seed %llu\n", (unsigned long long)rng.state);
+    struct rng rng = {.state = run_seed()};
     int rounds = run_quick() ? 20000 : 200000;
     for (int i = 0; i < rounds; i++) {
         uint64_t bits = rng_next(&rng);

@@ -654,8 +654,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_program, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
     };
-    const char *given = getenv("VECSTORE_SEED");
-    seed = given ? strtoull(given, NULL, 0) : clock_wall_us();
-    print_message("SEED=%llu\n", (unsigned long long)seed);
+    seed = run_seed();
     return cmocka_run_group_tests_name("vfs_sim", tests, NULL, NULL);
 }
