@@ -27,6 +27,8 @@ struct bed {
     size_t n;
     float (*vector)[DIM];
     char **json;            /* NULL: none */
+    const char *shown;      /* the expression that `matches` is of; NULL: attributes have changed since */
+    bool *matches, shown_rich;
 };
 
 static void random_vector(struct rng *rng, float *out)
@@ -44,6 +46,25 @@ static char *attributes(struct bed *b, size_t i)
     snprintf(text, sizeof text, "{\"n\":%zu,\"m\":%u,\"half\":%s,\"tag\":\"t%u\"}", i, (unsigned)rng_below(&b->rng, 1000),
              rng_below(&b->rng, 2) ? "true" : "false", (unsigned)rng_below(&b->rng, 5));
     return strdup(text);
+}
+
+static void new_attributes(struct bed *b, size_t i)
+{
+    free(b->json[i]);
+    b->json[i] = attributes(b, i);
+    b->shown = NULL;
+}
+
+/* Asks the naive evaluator, which is slow, once about an expression. */
+static const bool *matches(struct bed *b, const char *expression, bool is_rich)
+{
+    if (b->shown == expression && b->shown_rich == is_rich)
+        return b->matches;
+    for (size_t i = 0; i < b->n; i++)
+        b->matches[i] = naive_filter(expression, b->json[i], is_rich);
+    b->shown = expression;
+    b->shown_rich = is_rich;
+    return b->matches;
 }
 
 static void put(struct bed *b, size_t i)
@@ -77,10 +98,11 @@ static void make(struct bed *b, size_t n, const struct vs_index_options *options
     assert_int_equal(vs_create(b->store, 0, "k", 1, &o, &b->index), VS_OK);
     b->vector = calloc(n, sizeof *b->vector);
     b->json = calloc(n, sizeof *b->json);
+    b->matches = calloc(n, sizeof *b->matches);
     b->reader = vs_reader_new(b->store);
     for (size_t i = 0; i < n; i++) {
         random_vector(&b->rng, b->vector[i]);
-        b->json[i] = attributes(b, i);
+        new_attributes(b, i);
         put(b, i);
     }
 }
@@ -92,6 +114,7 @@ static void unmake(struct bed *b)
     for (size_t i = 0; i < b->n; i++)
         free(b->json[i]);
     free(b->json);
+    free(b->matches);
     free(b->vector);
 }
 
@@ -118,11 +141,11 @@ static double cosine_distance(const float *a, const float *b)
     return 1 - dot / sqrt(aa * bb);
 }
 
-static struct truth truth(const struct bed *b, const char *expression, bool is_rich, const float *q)
+static struct truth truth(const struct bed *b, const bool *matching, const float *q)
 {
     struct truth t = {.near = calloc(b->n + 1, sizeof *t.near)};
     for (size_t i = 0; i < b->n; i++)
-        if (naive_filter(expression, b->json[i], is_rich))
+        if (matching[i])
             t.near[t.n++] = (struct near){cosine_distance(q, b->vector[i]), i};
     qsort(t.near, t.n, sizeof *t.near, compare);
     return t;
@@ -153,7 +176,8 @@ static double search(struct bed *b, const char *expression, bool is_rich, struct
     random_vector(&b->rng, v);
     q.vector = v;
     q.filter = filter(expression, is_rich);
-    struct truth t = truth(b, expression, is_rich, v);
+    const bool *matching = matches(b, expression, is_rich);
+    struct truth t = truth(b, matching, v);
     size_t want = t.n, n, right = 0;
     if (q.has_radius)
         for (want = 0; want < t.n && t.near[want].distance <= 2 * q.radius; want++)
@@ -166,7 +190,7 @@ static double search(struct bed *b, const char *expression, bool is_rich, struct
         fail_msg("%s: %zu results, not %zu (%s)", expression, n, want, stats->plan);
     for (size_t i = 0; i < n; i++) {
         size_t at = number_of(&hits[i]);
-        assert_true(at < b->n && naive_filter(expression, b->json[at], is_rich));
+        assert_true(at < b->n && matching[at]);
         for (size_t k = 0; k < i; k++)
             assert_false(hits[k].slot == hits[i].slot && hits[k].part == hits[i].part);
         assert_true(!i || hits[i - 1].distance <= hits[i].distance);
@@ -220,13 +244,11 @@ static void test_graph(void **state)
     for (size_t i = 0; i < b.n; i += 7) {
         char id[16];
         size_t len = (size_t)snprintf(id, sizeof id, "e%zu", i);
-        free(b.json[i]);
-        b.json[i] = attributes(&b, i);
+        new_attributes(&b, i);
         assert_int_equal(vs_set_attributes(b.index, id, len, b.json[i], b.json[i] ? strlen(b.json[i]) : 0), VS_OK);
     }
     for (size_t i = 3; i < b.n; i += 11) {
-        free(b.json[i]);
-        b.json[i] = attributes(&b, i);
+        new_attributes(&b, i);
         random_vector(&b.rng, b.vector[i]);
         put(&b, i);
     }
@@ -315,8 +337,7 @@ static void test_beside_writer(void **state)
         vs_search_submit(s, done, &w);
         for (int k = 0; k < 20; k++) {
             size_t i = rng_below(&b.rng, b.n);
-            free(b.json[i]);
-            b.json[i] = attributes(&b, i);
+            new_attributes(&b, i);
             if (rng_below(&b.rng, 3))
                 random_vector(&b.rng, b.vector[i]);
             put(&b, i);
