@@ -180,10 +180,8 @@ static void end_link(struct repl *r)
     snprintf(r->last_error, sizeof(r->last_error), "%s", why);
     if (link_is_spoilt(r->link))
         repl_want_everything(r);
-    if (r->failover.state == FAILOVER_GOES && link_was_refused(r->link)) {
-        failover_abort(r, "the replica refuses");
+    if (r->failover.state == FAILOVER_GOES && failover_link_ended(r))
         return; /* the link is gone with it */
-    }
     if (link_was_connected(r->link)) {
         r->retry_ms = r->s->now_ms; /* the first attempt after a good link comes at once */
         r->last_error[0] = 0;

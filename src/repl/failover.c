@@ -5,7 +5,13 @@
  *           primary from that moment on, at the very offset
  *        -> none: writes go on, and learn that this node is a replica; or, when it has refused, are done
  *
- * No write is acknowledged by either node between: ours wait, the other takes none before it is asked to. */
+ * No write is acknowledged by either node between: ours wait, the other takes none before it is asked to.
+ *
+ * When time is up, a replica that has not been asked is not asked any more: we go on as the primary. With FORCE the one
+ * that lacks something is asked then, and has as much time once more; what it lacks is discarded, all data come from it.
+ * From the question on only its answer ends this, for it may be the primary: with the connection lost the question is
+ * asked anew, to which one that has taken over from this history says yes. ABORT ends it all the same, and there may be
+ * two primaries then. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -63,8 +69,11 @@ static void hand_over(struct repl *r, struct replica *p)
     char ip[256];
     unsigned port;
     replica_address(p, ip, &port);
+    bool whole = p->acked == r->at.offset;
     log_notice("Failover: the replica %s:%u %s, it is asked to be the primary", ip, port,
-               p->acked == r->at.offset ? "has everything" : "is forced");
+               whole ? "has everything" : "is forced");
+    if (!whole)
+        f->until_ms = r->s->now_ms + f->timeout_ms;
     if (!f->host)
         f->host = mem_strndup(ip, strlen(ip));
     f->port = port;
@@ -84,7 +93,28 @@ void failover_abort(struct repl *r, const char *why)
     end(r);
 }
 
-/* Our link to the one that was asked goes on: it is the primary. */
+/* It is not known whether a replica that was asked is the primary: nothing but its answer ends it then, or an operator. */
+static bool can_be_taken_back(struct repl *r)
+{
+    return !r->failover.asked && (!r->link || link_ask_no_more(r->link));
+}
+
+bool failover_link_ended(struct repl *r)
+{
+    struct failover *f = &r->failover;
+    if (link_was_connected(r->link)) {
+        failover_done(r);
+        return false;
+    }
+    if (link_was_refused(r->link)) {
+        failover_abort(r, "the replica refuses");
+        return true;
+    }
+    f->asked |= !link_ask_no_more(r->link);
+    return false;
+}
+
+/* The one that was asked has answered: it is the primary. */
 void failover_done(struct repl *r)
 {
     if (r->failover.state != FAILOVER_GOES)
@@ -101,8 +131,10 @@ void failover_turn(struct repl *r)
         return;
     bool late = f->until_ms && r->s->now_ms >= f->until_ms;
     if (f->state == FAILOVER_GOES) {
-        if (late)
-            failover_abort(r, "the replica has not answered in time");
+        if (r->link && link_was_connected(r->link))
+            failover_done(r); /* though it may have to send all data first */
+        else if (late && can_be_taken_back(r))
+            failover_abort(r, "the replica could not be asked in time");
         return;
     }
     p = chosen(r);
@@ -193,6 +225,7 @@ enum cmd_result repl_failover_command(struct cmd_call *call)
     }
     r->failover.state = FAILOVER_WAITS;
     r->failover.force = w.force;
+    r->failover.timeout_ms = (uint64_t)timeout;
     r->failover.until_ms = timeout ? r->s->now_ms + (uint64_t)timeout : 0;
     r->s->repl_pause = true;
     log_notice("Failover: writes wait until a replica has everything");

@@ -307,6 +307,12 @@ bool link_was_refused(const struct link *l)
     return atomic_load(&l->refused);
 }
 
+bool link_ask_no_more(struct link *l)
+{
+    int is = LINK_ASK_MAY;
+    return atomic_compare_exchange_strong(&l->ask, &is, LINK_ASK_NEVER) || is == LINK_ASK_NEVER;
+}
+
 bool link_is_spoilt(const struct link *l)
 {
     return atomic_load(&l->spoilt);

@@ -72,8 +72,11 @@ uint64_t link_received(const struct link *l);
 const char *link_error(const struct link *l);
 /* Should the next attempt come at once? It had been connected. */
 bool link_was_connected(const struct link *l);
-/* The other has answered PSYNC, and not as it was asked. */
+/* The other has answered PSYNC by an error. */
 bool link_was_refused(const struct link *l);
+/* With `failover`: false when the other has been asked to be the primary, which cannot be taken back; true: it has
+ * not been, and will not be. */
+bool link_ask_no_more(struct link *l);
 /* Must the next attempt ask for everything? What was sent did not fit. */
 bool link_is_spoilt(const struct link *l);
 

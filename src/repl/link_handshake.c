@@ -133,10 +133,19 @@ static bool go_on(struct link *l, char *line)
     return true;
 }
 
+/* Only a node whose history is known can hand it over, and only while the loop has not thought better of it. */
+static bool may_ask(struct link *l)
+{
+    int is = LINK_ASK_MAY;
+    if (!*l->replid)
+        return link_fail(l, "this node's data are of no history that could be handed over");
+    return atomic_compare_exchange_strong(&l->ask, &is, LINK_ASK_DONE) || link_fail(l, "it was ended");
+}
+
 bool link_handshake(struct link *l)
 {
     char offset[24], *line;
-    if (!introduce(l))
+    if (!introduce(l) || (l->failover && !may_ask(l)))
         return false;
     snprintf(offset, sizeof(offset), "%" PRIu64, l->at.offset + 1);
     bool sent = !*l->replid   ? SAY(l, "PSYNC", "?", "-1")
@@ -146,8 +155,8 @@ bool link_handshake(struct link *l)
         return false;
     if (!strncmp(line, "+CONTINUE ", 10))
         return go_on(l, line);
-    atomic_store(&l->refused, true);
-    if (!strncmp(line, "+FULLRESYNC ", 12) && !l->failover)
+    if (!strncmp(line, "+FULLRESYNC ", 12))
         return begin_full(l, line);
+    atomic_store(&l->refused, true);
     return link_fail(l, "the primary answers PSYNC with: %.200s", line);
 }

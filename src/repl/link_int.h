@@ -11,6 +11,8 @@
 
 #define LINK_ERROR_TEXT 512
 
+enum link_ask { LINK_ASK_MAY, LINK_ASK_DONE, LINK_ASK_NEVER };
+
 struct link {
     /* what it was told; the thread's */
     char *host, *user, *password, *announce_ip;
@@ -26,6 +28,7 @@ struct link {
     int wakeup;                    /* eventfd */
     _Atomic int state;             /* enum link_state */
     atomic_bool stop, spoilt, connected, refused;
+    _Atomic int ask;               /* enum link_ask: the loop and the thread agree on one */
     _Atomic uint64_t last_ns;      /* when bytes came */
     _Atomic uint64_t received;
     _Atomic uint64_t acked, synced, different;/* what is to be acknowledged */

@@ -90,7 +90,8 @@ struct failover {
     char *host;                    /* NULL: whichever has everything */
     unsigned port;
     bool force;
-    uint64_t until_ms;             /* 0: for ever */
+    bool asked;                    /* by a link that has ended: the replica may be the primary */
+    uint64_t timeout_ms, until_ms; /* 0: for ever */
 };
 
 struct repl {
@@ -220,6 +221,8 @@ void waits_give_up(struct repl *r);
 void failover_turn(struct repl *r);
 void failover_abort(struct repl *r, const char *why);
 void failover_done(struct repl *r);
+/* The link has ended that was to ask the replica; true: so has the failover. */
+bool failover_link_ended(struct repl *r);
 const char *failover_text(const struct repl *r);
 
 /* guard.c */

@@ -226,6 +226,15 @@ static uint64_t common_offset(const struct repl *r, const struct resp_arg *id)
     return REPL_NO_OFFSET;
 }
 
+/* Our primary hands over: to us who follow its history, or have taken over from it when it asked before and did not get
+ * our answer. */
+static bool may_take_over(const struct repl *r, const struct resp_arg *id)
+{
+    if (id->len != 40 || (!r->replica && r->second == REPL_NO_OFFSET))
+        return false;
+    return memcmp(id->data, r->replica ? r->replid : r->replid2, 40) == 0;
+}
+
 enum cmd_result replica_psync(struct repl *r, struct cmd_call *call)
 {
     struct cmd_client *c = call->client;
@@ -243,13 +252,14 @@ enum cmd_result replica_psync(struct repl *r, struct cmd_call *call)
         return CMD_DONE;
     }
     if (call->argc == 4) {
-        /* Our primary hands over: it has made sure that we have everything. */
-        if (!r->replica || call->argv[1].len != 40 || memcmp(call->argv[1].data, r->replid, 40) != 0) {
+        if (!may_take_over(r, &call->argv[1])) {
             resp_error(call->reply, "ERR PSYNC FAILOVER replid must match my replid.");
             return CMD_DONE;
         }
-        log_notice("Failover: the primary hands over to this node");
-        repl_set_primary(r, NULL, 0);
+        if (r->replica) {
+            log_notice("Failover: the primary hands over to this node");
+            repl_set_primary(r, NULL, 0);
+        }
     }
     if (r->replica && (!apply_link_is_up(r) || !r->in_sync)) {
         resp_error(call->reply, "NOMASTERLINK Can't SYNC while not connected with my master");

@@ -184,7 +184,11 @@ const struct cmd_spec repl_specs[] = {
      .reply = "`OK` when it has begun; INFO replication says in master_failover_state how far it is.",
      .notes = "Writes wait until the replica has everything and has become the primary: none is lost, and "
               "none is acknowledged by two. Then they are refused, for this server is a replica. `ABORT` "
-              "ends one that is under way; with `TIMEOUT` it ends by itself, or with `FORCE` goes on "
-              "although the replica has not got everything."},
+              "ends one that is under way. With `TIMEOUT` it ends by itself as long as the replica has not been "
+              "asked to take over, and writes go on here. With `FORCE` the replica is asked then although "
+              "it has not got everything, and has as much time again to be reached: what it lacks is "
+              "discarded (kept in a file of the working directory), and this server gets all data from it. "
+              "A replica that has been asked may be the primary: then nothing but its answer, or `ABORT`, "
+              "ends the failover, and after `ABORT` there may be two primaries."},
     END,
 };
