@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#include "base/hlc.h"
 #include "base/rng.h"
 #include "lib/run.h"
 #include "persist/effect.h"
@@ -203,71 +202,11 @@ static void test_select(void **state)
     buf_release(&b);
 }
 
-static void test_clock(void **state)
-{
-    (void)state;
-    struct hlc h = {0};
-    uint64_t first = hlc_next(&h, 1000);
-    assert_int_equal(hlc_ms(first), 1000);
-    assert_int_equal(hlc_next(&h, 1000), first + 1);
-    /* The wall clock goes back: time does not. */
-    assert_int_equal(hlc_next(&h, 10), first + 2);
-    assert_int_equal(hlc_ms(hlc_next(&h, 1001)), 1001);
-    assert_true(hlc_observe(&h, 5000ull << 16 | 7, 1001));
-    assert_int_equal(hlc_next(&h, 1002), (5000ull << 16 | 7) + 1);
-    assert_true(hlc_observe(&h, 5, 1002));
-    assert_int_equal(hlc_next(&h, 1002), (5000ull << 16 | 7) + 2);
-    /* A clock that was far ahead once: said, and followed all the same. */
-    uint64_t ahead = (1002 + HLC_AHEAD_MAX_MS + 1) << 16;
-    assert_false(hlc_observe(&h, ahead, 1002));
-    assert_int_equal(hlc_next(&h, 1002), ahead + 1);
-    /* A full counter runs over into the milliseconds. */
-    h.last = 9ull << 16 | 0xFFFF;
-    assert_int_equal(hlc_ms(hlc_next(&h, 9)), 10);
-}
-
-/* Nodes whose clocks jump by days, that restart with what their last record says, and that take over from each
- * other with what they were sent: the times of the records of one history rise. */
-static void test_clock_of_a_history(void **state)
-{
-    (void)state;
-    enum { NODES = 3, DAY_MS = 24 * 3600 * 1000 };
-    struct rng rng = {run_seed()};
-    struct hlc node[NODES] = {{0}};
-    uint64_t wall_ms[NODES], last = 0;
-    unsigned primary = 0;
-    for (unsigned i = 0; i < NODES; i++)
-        wall_ms[i] = 1700000000000ull + rng_below(&rng, DAY_MS);
-    for (int i = 0; i < 200000; i++) {
-        uint64_t what = rng_below(&rng, 1000);
-        unsigned n = (unsigned)rng_below(&rng, NODES);
-        if (what == 0) {
-            wall_ms[n] += rng_below(&rng, 10ull * DAY_MS);
-        } else if (what == 1) {
-            wall_ms[n] -= rng_below(&rng, 10ull * DAY_MS);
-        } else if (what == 2) {
-            primary = n; /* it has all records */
-        } else if (what == 3) {
-            node[n] = (struct hlc){0}; /* it starts, and reads the last record */
-            hlc_observe(&node[n], last, wall_ms[n]);
-        }
-        wall_ms[n] += rng_below(&rng, 3);
-        uint64_t time = hlc_next(&node[primary], wall_ms[primary]);
-        assert_true(time > last);
-        last = time;
-        for (unsigned k = 0; k < NODES; k++)
-            if (k != primary)
-                hlc_observe(&node[k], time, wall_ms[k]);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips), cmocka_unit_test(test_create_options),
         cmocka_unit_test(test_refused),     cmocka_unit_test(test_select),
-        cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_clock_of_a_history),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
