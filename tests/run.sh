@@ -201,12 +201,9 @@ at_once=2 programs "$build" "" "${together[@]}"
 programs "$build" "" "${alone[@]}"
 [ -z "$wanted" ] || finish
 
-# Servers once more, this time with a journal: replies then go another way.
-mapfile -t served < <(names integration)
-VECSTORE_TEST_JOURNAL=always at_once=2 programs "$build" "journal " "${served[@]}"
-
 # The sanitizer phases run the same programs, asked to be quick; a source with the marker `asan: skip` stays out of
-# the first, with `tsan: skip` out of the second.
+# the first, with `tsan: skip` out of the second. In the first, servers have a journal unless their test says otherwise:
+# replies then go another way.
 sanitized() { # sanitized NAME FLAGS PROGRAMS...
     local san=$1 flags=$2 output=$scratch/output-make
     shift 2
@@ -222,13 +219,16 @@ sanitized() { # sanitized NAME FLAGS PROGRAMS...
     limit=$((2 * limit)) at_once=2 VECSTORE_TEST_QUICK=1 programs "$build/$san" "$san " "$@"
 }
 
-if [ -z "${CI_SKIP_SANITIZERS:-}" ]; then
+if [ -n "${CI_SKIP_SANITIZERS:-}" ]; then
+    mapfile -t served < <(names integration)
+    VECSTORE_TEST_JOURNAL=always at_once=2 programs "$build" "journal " "${served[@]}"
+else
     mapfile -t all < <(names unit model integration drills)
     addressed=()
     for name in "${all[@]}"; do
         grep -q 'asan: skip' "tests/$name.c" || addressed+=("$name")
     done
-    sanitized asan SAN=address,undefined "${addressed[@]}"
+    VECSTORE_TEST_JOURNAL=always sanitized asan SAN=address,undefined "${addressed[@]}"
     threaded=()
     for name in "${all[@]}"; do
         grep -q 'tsan: skip' "tests/$name.c" || threaded+=("$name")

@@ -5,7 +5,7 @@
  * The server starts in a memory group of its own that is smaller than the files. Where no group can be
  * made (it takes a writable group of the first version, below the test's own), that test is skipped;
  * the other one takes the pages away from outside while searches run, and bounds what the server
- * itself allocates. tsan: skip (one client) */
+ * itself allocates. tsan: skip (one client) asan: skip (memory is what it measures) */
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
