@@ -19,6 +19,7 @@ struct journal *journal_new(const struct journal_options *o, struct hlc *hlc, ui
     j->progress = o->progress;
     j->progress_arg = o->arg;
     j->fsync = o->fsync;
+    j->hold_max = SIZE_MAX;
     j->epoch = o->epoch;
     j->hlc = hlc;
     j->lsn = next_lsn - 1;
@@ -229,6 +230,13 @@ enum vs_status journal_open(struct journal *j, const struct journal_manifest *gi
 
 /* ---- settings and status ---- */
 
+void journal_set_hold(struct journal *j, size_t bytes)
+{
+    pthread_mutex_lock(&j->lock);
+    j->hold_max = bytes;
+    pthread_mutex_unlock(&j->lock);
+}
+
 void journal_set_fsync(struct journal *j, enum journal_fsync f)
 {
     pthread_mutex_lock(&j->lock);
@@ -250,6 +258,7 @@ void journal_read_status(struct journal *j, struct journal_status *out)
         .size = open ? j->closed_bytes + j->written_bytes : 0,
         .base_size = j->base_size,
         .buffered = j->buffered,
+        .held = atomic_load_explicit(&j->held, memory_order_relaxed),
         .oldest_unsynced_ns = oldest ? oldest->since_ns : 0,
         .delayed_fsyncs = j->delayed_fsyncs,
         .complete = open && j->complete,
@@ -363,6 +372,7 @@ enum vs_status journal_close(struct journal *j, struct journal_manifest *m)
     empty(&j->queue);
     empty(&j->retained);
     j->buffered = 0;
+    j->held = 0;
     j->failed = false;
     return status;
 }

@@ -47,6 +47,7 @@ struct journal_status {
     uint64_t size;             /* bytes of base manifest and segments */
     uint64_t base_size;        /* of it, when the base was set: what growth is measured against */
     size_t buffered;           /* bytes held in memory until they are durable */
+    size_t held;               /* memory that they take */
     uint64_t oldest_unsynced_ns;  /* monotonic; 0: all is synced */
     uint64_t delayed_fsyncs;   /* syncs that took over a second */
     bool complete;             /* open, and base and segments hold everything there is */
@@ -107,6 +108,8 @@ bool journal_failed(const struct journal *j);
  * last of the former. Asynchronous. Should it fail, the boundary may fall elsewhere: a reader skips
  * what its base holds by LSN. VS_INVALID when not open. */
 enum vs_status journal_rotate(struct journal *j, uint64_t *lsn);
+/* [owner] `everysec`: what is not synced takes so much memory before it is synced earlier; SIZE_MAX, as at first: any. */
+void journal_set_hold(struct journal *j, size_t bytes);
 void journal_set_fsync(struct journal *j, enum journal_fsync f);
 void journal_read_status(struct journal *j, struct journal_status *out);
 

@@ -237,6 +237,8 @@ static void hand_over(struct journal *j, bool rotate)
     if (!c->first)
         c->last = j->lsn;
     atomic_fetch_add_explicit(&j->buffered, c->bytes.len, memory_order_relaxed);
+    c->held = c->bytes.cap;
+    atomic_fetch_add_explicit(&j->held, c->held, memory_order_relaxed);
     pthread_mutex_lock(&j->lock);
     journal_chunks_push(&j->queue, c);
     pthread_cond_signal(&j->work);

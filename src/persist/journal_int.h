@@ -34,6 +34,7 @@ struct journal_chunk {
     uint64_t since_ns;     /* when its first record was made */
     uint64_t end;          /* once written: where it ends in its segment */
     bool rotate;           /* the segment ends behind it; it may be empty */
+    size_t held;           /* memory that has been counted for it */
 };
 
 struct journal_chunks {
@@ -79,12 +80,14 @@ struct journal {
     bool history_due, history_untold;
 
     _Atomic bool open, failed;
-    _Atomic size_t buffered;
+    _Atomic size_t buffered;       /* bytes of the chunks handed over */
+    _Atomic size_t held;           /* memory that they take */
     _Atomic uint64_t epoch;
 
     pthread_mutex_t lock;
     pthread_cond_t work, sync;     /* for the writer; for the syncer. Monotonic clock */
     enum journal_fsync fsync;
+    size_t hold_max;               /* held, before it is synced earlier */
     struct journal_chunks queue, retained;
     struct journal_chunk *spare;
     struct journal_segment *segment;
@@ -131,6 +134,8 @@ void journal_drop_safe(struct journal *j);
 enum vs_status journal_sync_now(struct journal *j);
 void journal_progress(struct journal *j);
 void journal_chunk_free(struct journal_chunk *c);
+/* One that has been handed over. */
+void journal_chunk_let_go(struct journal *j, struct journal_chunk *c);
 void journal_chunks_push(struct journal_chunks *list, struct journal_chunk *c);
 void journal_wait_ns(struct journal *j, pthread_cond_t *cond, uint64_t until_ns);
 

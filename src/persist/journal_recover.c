@@ -187,7 +187,7 @@ static struct journal_chunk *take_all(struct journal *j, uint64_t *trusted)
         if (c->bytes.len)
             journal_chunks_push(&j->retained, c);
         else
-            journal_chunk_free(c);
+            journal_chunk_let_go(j, c);
     }
     j->queue.tail = NULL;
     *trusted = j->trusted_lsn;

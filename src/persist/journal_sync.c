@@ -1,6 +1,6 @@
-/* The syncer: under `everysec`, a sync beside the writer once the oldest record that is not synced
- * is half a second old. So with a disk that syncs in less than half a second, no record waits longer
- * than one; with a slower one, replies do (journal_releasable). */
+/* The syncer: under `everysec`, a sync beside the writer once the oldest record that is not synced is half a second old, or,
+ * where little memory is to be held for those, when they take too much. So with a disk that syncs in less than half a second, no
+ * record waits longer than one; with a slower one, replies do (journal_releasable). */
 #include "base/clock.h"
 #include "persist/journal_int.h"
 
@@ -9,7 +9,8 @@ static uint64_t due(const struct journal *j)
 {
     if (j->fsync != JOURNAL_EVERYSEC || j->failed || j->syncing || j->synced >= j->written)
         return 0;
-    return j->retained.head ? j->retained.head->since_ns + JOURNAL_SYNC_AGE : 1;
+    bool much = atomic_load_explicit(&j->held, memory_order_relaxed) > j->hold_max;
+    return j->retained.head && !much ? j->retained.head->since_ns + JOURNAL_SYNC_AGE : 1;
 }
 
 /* With lock held, which is given back during the sync. */

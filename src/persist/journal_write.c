@@ -17,6 +17,24 @@ void journal_chunk_free(struct journal_chunk *c)
     mem_free(c);
 }
 
+void journal_chunk_let_go(struct journal *j, struct journal_chunk *c)
+{
+    size_t held = c->held;
+    journal_chunk_free(c);
+    atomic_fetch_sub_explicit(&j->held, held, memory_order_relaxed); /* not before it is free */
+}
+
+/* A buffer grows by doubling, and may stand here until the next sync. */
+static void fit(struct journal *j, struct journal_chunk *c)
+{
+    char *data = c->bytes.len < c->bytes.cap - c->bytes.cap / 8 ? mem_try_realloc(c->bytes.data, c->bytes.len) : NULL;
+    if (!data)
+        return;
+    atomic_fetch_sub_explicit(&j->held, c->held - c->bytes.len, memory_order_relaxed);
+    c->bytes.data = data;
+    c->bytes.cap = c->held = c->bytes.len;
+}
+
 void journal_chunks_push(struct journal_chunks *list, struct journal_chunk *c)
 {
     c->next = NULL;
@@ -56,9 +74,10 @@ void journal_drop_safe(struct journal *j)
             j->trusted_bytes = c->end;
         atomic_fetch_sub_explicit(&j->buffered, c->bytes.len, memory_order_relaxed);
         if (j->spare || c->bytes.cap > JOURNAL_CHUNK_KEEP) {
-            journal_chunk_free(c);
+            journal_chunk_let_go(j, c);
             continue;
         }
+        atomic_fetch_sub_explicit(&j->held, c->held, memory_order_relaxed);
         struct buf bytes = c->bytes;
         bytes.len = 0;
         *c = (struct journal_chunk){.bytes = bytes};
@@ -142,7 +161,7 @@ static struct journal_chunk *take(struct journal *j, bool *rotate)
         struct journal_chunk *c = pop(&j->queue);
         *rotate = c->rotate;
         if (!c->bytes.len) {
-            journal_chunk_free(c);
+            journal_chunk_let_go(j, c);
             continue;
         }
         journal_chunks_push(&j->retained, c);
@@ -159,6 +178,8 @@ static enum vs_status write_chunks(struct journal *j, struct journal_chunk *c)
     while (c) {
         /* Once it is written, the syncer may drop it. */
         struct journal_chunk *next = c->next;
+        if (c->bytes.cap > JOURNAL_CHUNK_KEEP)
+            fit(j, c);
         enum vs_status status = journal_segment_append(j, j->segment, c, &err);
         if (status) {
             journal_fail(j, &err);

@@ -67,6 +67,7 @@ static void human_line(struct buf *out, const char *name, size_t bytes)
 
 void info_memory(struct server *s, struct buf *out)
 {
+    size_t apart = memory_limit_apart(s); /* before: what is given back meanwhile is not in use either */
     struct mem_stats m;
     mem_stats_read(&m);
     struct net_stats net;
@@ -92,7 +93,7 @@ void info_memory(struct server *s, struct buf *out)
                pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0);
     human_line(out, "maxmemory", (size_t)s->config->maxmemory);
     buf_printf(out, "maxmemory_policy:%s\r\nmem_not_counted_for_evict:%zu\r\n",
-               memory_limit_policy(s->config->maxmemory_policy), memory_limit_apart(s));
+               memory_limit_policy(s->config->maxmemory_policy), apart);
     buf_printf(out, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
                m.used ? (double)m.rss / (double)m.used : 0.0, (long long)m.rss - (long long)m.used);
     buf_printf(out, "mem_clients_normal:%zu\r\nmem_allocator:%s\r\n",

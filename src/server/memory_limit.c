@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "server/persistence.h"
 
-#define SLICE_NS 150000
+#define SLICE_NS   150000
+#define HOLD_SHARE 32 /* of the limit, what the journal may hold unsynced before it syncs earlier, .. */
+#define HOLD_MIN   ((size_t)256 << 10) /* .. and at least */
 
 const char *memory_limit_policy(int policy)
 {
@@ -24,6 +26,14 @@ static void on_evicted(void *arg, enum vs_evicted what, unsigned db, const char 
     }
 }
 
+/* A small limit leaves the journal little to hold. */
+void memory_limit_journal(const struct server *s)
+{
+    size_t some = (size_t)s->config->maxmemory / HOLD_SHARE;
+    if (s->journal)
+        journal_set_hold(s->journal, !some ? SIZE_MAX : some < HOLD_MIN ? HOLD_MIN : some);
+}
+
 void memory_limit_apply(struct server *s)
 {
     const struct config *c = s->config;
@@ -35,6 +45,7 @@ void memory_limit_apply(struct server *s)
                                     .evicted = on_evicted,
                                     .arg = s};
     vs_set_memory_limit(s->store, &limit);
+    memory_limit_journal(s);
 }
 
 size_t memory_limit_apart(const struct server *s)
@@ -46,7 +57,7 @@ size_t memory_limit_apart(const struct server *s)
         journal_read_status(s->journal, &j);
     /* An io-thread may have changed one of the two and not yet the other. */
     size_t input = net.input_bytes > net.input_mapped ? net.input_bytes - net.input_mapped : 0;
-    return input + net.output_bytes + j.buffered + vs_cut_aside(s->store);
+    return input + net.output_bytes + j.held + vs_cut_aside(s->store);
 }
 
 static enum vs_memory_state check(struct server *s)

@@ -10,6 +10,8 @@
 
 /* Follows the settings. */
 void memory_limit_apply(struct server *s);
+/* The same for a journal that has just been opened. */
+void memory_limit_journal(const struct server *s);
 /* Before a command that may add data. */
 enum vs_memory_state memory_limit_check(struct server *s);
 /* Every turn; true: clients that wait for memory may try again. */

@@ -7,6 +7,7 @@
 #include "persist/persist.h"
 #include "persist/vfs_fault.h"
 #include "server/gate.h"
+#include "server/memory_limit.h"
 #include "server/replication.h"
 #include "server/settings.h"
 
@@ -152,6 +153,7 @@ void persistence_load(struct server *s)
             s->shutdown = SHUTDOWN_NOW;
         } else if (done) {
             s->journal = persist_journal(s->persist);
+            memory_limit_journal(s);
         }
         buf_release(&why);
     }

@@ -68,6 +68,7 @@ bool persistence_swap(struct server *s, struct vs_store *fresh, uint64_t lsn, ui
     if (!take_files(s, lsn, hlc))
         return false;
     s->journal = persist_journal(s->persist);
+    memory_limit_journal(s);
     s->loading = false;
     s->dirty++; /* no snapshot holds it */
     return true;
