@@ -51,8 +51,10 @@
 #define TOMB ((uint64_t)1 << 63)
 
 struct tomb {
-    struct epoch_item item;
+    struct epoch_item item, drop;    /* its own; its record's extra, which goes before */
     uint64_t born, died;
+    void *extra;                     /* while that is on its way */
+    bool dropped;                    /* it is, or has gone: nobody follows the column's pointer any more */
 };
 
 struct columns_shape {
@@ -159,6 +161,12 @@ static inline bool chunk_ended(const struct chunk *c, uint32_t i, uint64_t now_m
 static inline size_t chunk_links_bytes(const struct chunk *c)
 {
     return (size_t)c->slots * 2 * c->m * sizeof(uint32_t);
+}
+
+/* Does the extra of a dead record go before it? */
+static inline bool tomb_dropped(uint64_t word)
+{
+    return word & TOMB && ((const struct tomb *)(uintptr_t)(word & ~TOMB))->dropped;
 }
 
 static inline uint64_t born_of(uint64_t word)

@@ -148,10 +148,12 @@ static void free_records(struct graph *g)
         uint32_t alias = compact_alias(g, slot);
         if (!word || (alias != SLOT_NONE && alias < slot))
             continue; /* a target not filled yet, or the second copy of a moved record */
+        void *x = extra ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
+        if (tomb_dropped(word))
+            x = NULL;
         if (word & TOMB)
             mem_free((void *)(uintptr_t)(word & ~TOMB));
-        g->owner.freed(g->owner.arg, atomic_load_explicit(&c->user[i], memory_order_relaxed),
-                       extra ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL);
+        g->owner.freed(g->owner.arg, atomic_load_explicit(&c->user[i], memory_order_relaxed), x);
     }
 }
 
@@ -330,6 +332,8 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
     struct tomb *t = mem_alloc(sizeof(*t));
     t->born = atomic_load_explicit(&c->born[i], memory_order_relaxed);
     t->died = sequence;
+    t->extra = NULL;
+    t->dropped = false;
     uint64_t word = (uint64_t)(uintptr_t)t | TOMB;
     atomic_store_explicit(&c->born[i], word, memory_order_release);
     if (alias != SLOT_NONE)
@@ -350,6 +354,28 @@ void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence)
     }
     g->open->deaths[g->open->ndeaths++] = slot;
     g->dead++;
+}
+
+static void reclaim_extra(struct epoch_item *item, void *arg)
+{
+    struct graph *g = arg;
+    struct tomb *t = (struct tomb *)((char *)item - offsetof(struct tomb, drop));
+    void *extra = t->extra;
+    t->extra = NULL;
+    g->ndropping--;
+    g->owner.dropped(g->owner.arg, extra);
+}
+
+void graph_drop_extra(struct graph *g, uint32_t slot)
+{
+    if (!g->graphed || g->building)
+        return;
+    uint64_t word = atomic_load_explicit(&graph_chunk(g, slot)->born[slot_place(slot)], memory_order_relaxed);
+    struct tomb *t = (struct tomb *)(uintptr_t)(word & ~TOMB);
+    t->extra = graph_extra(g, slot);
+    t->dropped = true;
+    g->ndropping++;
+    epoch_retire(g->env->epoch, &t->drop, reclaim_extra, g); /* before the tomb, and before the graph */
 }
 
 void graph_entry_done(struct graph *g, uint64_t sequence)

@@ -72,6 +72,8 @@ struct graph_owner {                 /* callbacks on the owner thread */
     /* Compaction moved a living record: its slot is `to` from now on. */
     void (*moved)(void *arg, void *user, uint32_t from, uint32_t to);
     void *arg;
+    /* The extra of a dead record is the owner's to free (graph_drop_extra); its slot is not free yet. */
+    void (*dropped)(void *arg, void *extra);
 };
 
 struct graph_options {
@@ -104,6 +106,9 @@ void graph_set_row(struct graph *g, uint32_t slot, const void *row, const void *
 enum vs_status graph_kill_room(struct graph *g);
 /* The record dies at `sequence` (an update: the sequence of its successor). There is room. */
 void graph_kill(struct graph *g, uint32_t slot, uint64_t sequence);
+/* The extra of a record that has just been killed comes back when no reader can see it, and not with its slot, for which
+ * the dead have to be taken out of the graph first. No cut may have seen it alive. Where slots come back as soon: nothing. */
+void graph_drop_extra(struct graph *g, uint32_t slot);
 /* Closes the batch if the entry just recorded filled it. Call once an entry, after its insert and
  * kill: only then do readers see either. */
 void graph_entry_done(struct graph *g, uint64_t sequence);

@@ -83,7 +83,7 @@ bool graph_cut_damaged(const struct graph_cut *c);
 const uint64_t *graph_cut_used(const struct graph_cut *c, uint32_t chunk);
 /* CHUNK_SLOTS places each; 0, SLOT_NONE and NULL where the cut has no record. A dead one has its `born`
  * here and its death among the tombs. `extra` is what the record has now: whoever changes it keeps the
- * older ones. Any of the arrays may be NULL. */
+ * older ones; NULL of a dead one whose extra goes before it. Any of the arrays may be NULL. */
 void graph_cut_records(const struct graph_cut *c, uint32_t chunk, uint64_t *born, uint8_t *level, uint32_t *upper,
                        void **user, void **extra);
 /* CHUNK_SLOTS deadlines, 0 where the record has none or the cut has no record; those of now, as `extra`. */

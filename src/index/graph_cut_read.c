@@ -146,8 +146,9 @@ void graph_cut_records(const struct graph_cut *c, uint32_t chunk, uint64_t *born
         if (user)
             user[i] = used ? atomic_load_explicit(&from->user[i], memory_order_acquire) : NULL;
         if (extra)
-            extra[i] =
-                used && extras ? atomic_load_explicit(&extras[i], memory_order_acquire) : NULL;
+            extra[i] = used && extras && !tomb_dropped(word_at(c, slot))
+                           ? atomic_load_explicit(&extras[i], memory_order_acquire)
+                           : NULL;
     }
 }
 

@@ -153,6 +153,7 @@ struct graph {
     _Atomic uint32_t faults_seen;    /* region_faults when its regions were last looked at */
     struct batch *unpublished;       /* finished and taken; the view names them still, for want of memory */
     size_t nreleasing;               /* slots on their way to being free */
+    size_t ndropping;                /* extras of dead records that are */
     _Atomic bool doubled;            /* records stand in two slots: a compaction is between switch and grace */
     /* the running job's; the owner's while none runs */
     uint32_t *dead_nodes;            /* of the graph, not repaired yet */

@@ -131,7 +131,7 @@ struct graph_slack graph_slack(const struct graph *g)
                                                                                             memory_order_relaxed))
                                                          : 1,
                                 .held = g->stamp.step != CUT_NONE,
-                                .returning = g->nreleasing || g->compact.step != COMPACT_OFF ||
+                                .returning = g->nreleasing || g->ndropping || g->compact.step != COMPACT_OFF ||
                                              (g->dead && g->nwaiting) || compact_due(g)};
 }
 
@@ -356,7 +356,7 @@ static void free_slot(struct graph *g, uint32_t slot, bool vacated)
     uint64_t word = atomic_load_explicit(&c->born[i], memory_order_relaxed);
     _Atomic(void *) *extra = atomic_load_explicit(&c->extra, memory_order_relaxed);
     void *u = atomic_load_explicit(&c->user[i], memory_order_relaxed);
-    void *x = extra ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
+    void *x = extra && !tomb_dropped(word) ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
     atomic_store_explicit(&c->born[i], 0, memory_order_relaxed);
     atomic_store_explicit(&c->user[i], NULL, memory_order_relaxed);
     if (extra)

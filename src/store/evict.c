@@ -6,8 +6,9 @@
  * in Redis the choice is by sampling: a few elements and a few keys at random, the best of which stand in a pool of
  * 16 from which the first is taken. Whatever has been used since it was put there is dropped when its turn comes.
  *
- * WHEN MEMORY COMES BACK. An evicted element is dead at once, but its slot is free only when the graph has been
- * mended, which waits for 1/32 of the graph to be dead (index/graph.h), and chunks are given back only by compaction.
+ * WHEN MEMORY COMES BACK. An evicted element is dead at once, and its attributes are free as soon as no search can see them. Its
+ * slot is free only when the graph has been mended, which waits for 1/32 of the graph to be dead (index/graph.h), and chunks
+ * are given back only by compaction.
  * So what counts is not only what is in use, but also what is on its way:
  *
  *   coming    of a partition: columns that compaction will give back, ids and attributes of the dead
@@ -21,6 +22,10 @@
  * 1/32 of the graph at a time. Only a writer that finds no slot at all waits (VS_BACKLOG). While a cut keeps slots
  * from becoming free a partition may grow past the goal by 1/64 of the limit.
  *
+ * WHAT DOES NOT COUNT, buffers above all, has its place below the limit all the same: the most there was of late, up to a
+ * quarter of the limit. It does not make anything go when it comes and goes, then, and what is in use in all stays below the
+ * limit, too. Where nothing may be evicted it has no such place: writers would be refused for what others send.
+ *
  * In which index an element goes is decided among all of them; in an index of several partitions it goes from the
  * pressing one, whose slots are wanted.
  *
@@ -31,12 +36,25 @@
 #include "store/evict_int.h"
 
 #define MEASURE_AGE_NS 2000000
+#define CACHES         32768
+#define BESIDE_SHARE   4
+#define BESIDE_FADES   2048 /* looks, each the age apart at least */
 #define STALL_NS       300000000ull   /* nothing has come back for so long, and nothing is being fetched */
 #define PATIENCE_NS    30000000000ull /* or for so long, whatever is */
 #define STALL_BATCH    BATCH_SIZE
 #define LOOK_EVERY     8 /* evictions between looks at the clock */
 
 /* ---- how much has to go ---- */
+
+/* It fades over some seconds in which memory is looked at. */
+static void note_beside(struct evict *e)
+{
+    size_t most = e->limit.policy == VS_EVICT_NOTHING ? 0 : e->limit.max / BESIDE_SHARE;
+    size_t now = e->apart < most ? e->apart : most;
+    if (now < e->beside)
+        now = e->beside - (e->beside - now) / BESIDE_FADES;
+    e->beside = now < most ? now : most;
+}
 
 static void measure(struct vs_store *store)
 {
@@ -55,9 +73,27 @@ static void measure(struct vs_store *store)
     e->used = used > apart ? used - apart : 0;
     store->env.headroom = max > e->used ? max - e->used : 0;
     if (fresh) {
+        note_beside(e);
         e->over = e->used > evict_bound(store) + evict_on_its_way(e) ? e->over + 1 : 0;
         store->env.shrink = e->used > evict_bound(store);
     }
+}
+
+/* What will come without more evictions. Where somebody waits and nothing of it is being fetched, since too few are dead to be
+ * taken out of a graph, that is nothing: more deaths help. */
+static size_t on_its_way(const struct vs_store *store)
+{
+    const struct evict *e = &store->evict;
+    bool awaited = e->need || e->used > evict_bound(store) + e->limit.max / TIGHT_SHARE;
+    return awaited && !evict_under_way(store) ? 0 : evict_on_its_way(e);
+}
+
+/* Is it too much? Once something goes, a little more does: the next look at the allocator may find what its caches have taken. */
+static bool is_over(struct vs_store *store, size_t way)
+{
+    struct evict *e = &store->evict;
+    e->going = e->over > 1 && e->used + (e->going ? CACHES : 0) > evict_bound(store) + way;
+    return e->going;
 }
 
 /* Must something go? */
@@ -65,10 +101,10 @@ static bool must_evict(struct vs_store *store)
 {
     struct evict *e = &store->evict;
     const struct partition *p = e->pressing;
-    size_t way = evict_on_its_way(e);
+    size_t way = on_its_way(store);
     if (store->flushed)
         return false;
-    if (e->over > 1 && e->used > evict_bound(store) + way)
+    if (is_over(store, way))
         return true;
     if (e->need && e->used + e->need > evict_goal(store) + way)
         return true;

@@ -10,8 +10,8 @@
 size_t evict_goal(const struct vs_store *store)
 {
     const struct evict *e = &store->evict;
-    size_t max = e->limit.max, play = max / GOAL_SHARE, apart = e->mend > play ? e->mend - play : 0;
-    return max - max / GOAL_SHARE - (apart < max / 4 ? apart : max / 4);
+    size_t max = e->limit.max, play = max / GOAL_SHARE, mend = e->mend > play ? e->mend - play : 0;
+    return max - play - (mend < max / 4 ? mend : max / 4) - e->beside;
 }
 
 size_t evict_bound(const struct vs_store *store)
@@ -21,15 +21,18 @@ size_t evict_bound(const struct vs_store *store)
 
 /* ---- what is on its way ---- */
 
-static size_t heap_per_record(const struct partition *p, size_t alive)
+/* Of a living one. */
+static size_t heap_per_record(const struct partition *p, size_t alive, size_t dead)
 {
-    return alive ? (p->ids_bytes + p->attributes_bytes) / (alive + 1) : 0;
+    size_t attributes = p->attributes_bytes > p->dead_attributes ? p->attributes_bytes - p->dead_attributes : 0;
+    return attributes / (alive + 1) + p->ids_bytes / (alive + dead + 1);
 }
 
 static size_t coming_of(const struct partition *p, const struct graph_slack *s)
 {
     size_t gone = s->slots - s->free - (s->alive < s->slots - s->free ? s->alive : s->slots - s->free);
-    size_t back = gone * (heap_per_record(p, s->alive) + sizeof(struct tomb)), slack = s->slots - s->alive;
+    size_t each = p->ids_bytes / (s->alive + gone + 1) + sizeof(struct tomb), slack = s->slots - s->alive;
+    size_t back = gone * each + p->dead_attributes;
     size_t share = s->slots / 20 > CHUNK_SLOTS ? s->slots / 20 : CHUNK_SLOTS;
     /* What compaction leaves behind: free slots of the last chunk, and the dead of a graph too few to mend. */
     size_t stays = s->repair_min + BATCH_SIZE + CHUNK_SLOTS;
@@ -245,7 +248,7 @@ enum vs_status evict_room(struct partition *p, size_t bytes)
         return status;
     size_t room = store->env.headroom;
     struct graph_slack s = graph_slack(p->graph);
-    growth += growth / s.slot_bytes * (heap_per_record(p, s.alive) + MAP_CELL);
+    growth += growth / s.slot_bytes * (heap_per_record(p, s.alive, s.slots - s.free - s.alive) + MAP_CELL);
     if (s.held)
         room += e->limit.max / CUT_SHARE;
     if (growth <= room || !s.slots) { /* a new partition begins, whatever */

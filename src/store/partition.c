@@ -67,14 +67,23 @@ static const struct htable_ops id_ops = {cell_hash, cell_equal};
 static void record_freed(void *arg, void *user, void *extra)
 {
     struct partition *p = arg;
-    if (!partition_maps(p, user)) {
+    if (user && !partition_maps(p, user)) {
         p->ids_bytes -= mem_size(user);
         mem_free(user);
     }
     if (extra && !partition_maps(p, extra)) {
-        p->attributes_bytes -= mem_size(extra);
+        size_t bytes = mem_size(extra);
+        p->attributes_bytes -= bytes;
+        p->dead_attributes -= bytes < p->dead_attributes ? bytes : p->dead_attributes;
         mem_free(extra);
     }
+}
+
+static void attributes_dropped(void *arg, void *extra)
+{
+    struct partition *p = arg;
+    record_freed(p, NULL, extra);
+    evict_account(p);
 }
 
 static void record_moved(void *arg, void *user, uint32_t from, uint32_t to)
@@ -106,7 +115,7 @@ struct partition *partition_new(struct vs_index *index, uint32_t number)
                                .ef_construction = o->ef_construction,
                                .seed = o->seed,
                                .flat = o->structure == VS_FLAT};
-    struct graph_owner owner = {record_freed, record_moved, p};
+    struct graph_owner owner = {record_freed, record_moved, p, attributes_dropped};
     p->graph = graph_new(&index->store->env, &go, &owner);
     p->ids = htable_new(4, ID_SEGMENT, &id_ops, p);
     if (!p->graph || !p->ids) {
@@ -308,6 +317,18 @@ static void count_record(struct partition *p, uint64_t hash, uint32_t slot, bool
     }
 }
 
+/* A record dies. Its attributes, which may be most of it, do not wait for its slot, unless a cut shows them. */
+static void kill_record(struct partition *p, uint32_t slot, uint64_t sequence)
+{
+    const void *extra = graph_extra(p->graph, slot);
+    graph_kill(p->graph, slot, sequence);
+    if (!extra || partition_maps(p, extra))
+        return;
+    p->dead_attributes += mem_size(extra);
+    if (!p->in_cut)
+        graph_drop_extra(p->graph, slot);
+}
+
 /* What can fail before the journal is asked: the id, the attributes, a place in the map of ids. */
 static enum vs_status make_record(struct partition *p, const struct vs_element *e, uint64_t hash,
                                   bool exists, uint32_t old, void **id, void **extra)
@@ -359,7 +380,7 @@ static enum vs_status add_record(struct partition *p, const struct vs_element *e
         htable_replace(p->ids, hash, e->id, e->id_len, (uint64_t)slot + 1);
         count_record(p, hash, old, false);
         deadline_leave(p, old);
-        graph_kill(p->graph, old, sequence);
+        kill_record(p, old, sequence);
     } else {
         htable_insert(p->ids, hash, (uint64_t)slot + 1); /* there is room */
     }
@@ -526,7 +547,7 @@ enum vs_status partition_delete(struct partition *p, uint32_t slot)
     htable_remove(p->ids, hash, effect.id, effect.id_len);
     count_record(p, hash, slot, false);
     deadline_leave(p, slot);
-    graph_kill(p->graph, slot, ++p->sequence);
+    kill_record(p, slot, ++p->sequence);
     journal_append(p->store, &effect);
     partition_entry_done(p);
     return VS_OK;

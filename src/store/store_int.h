@@ -78,6 +78,7 @@ struct partition {
     uint64_t digest;                 /* sum over the elements alive */
     uint32_t number;                 /* its name */
     size_t ids_bytes, attributes_bytes, attributes;
+    size_t dead_attributes;          /* of attributes_bytes: what belongs to the dead */
     struct heap deadlines;           /* of slots, by their deadlines */
     _Atomic bool expiring;           /* one that sees this false sees no record that has a deadline */
     uint32_t expiry_place;           /* in expiry.parts; 0: not in it */
@@ -206,9 +207,11 @@ struct victim {                      /* a candidate for eviction */
 struct evict {
     struct vs_memory_limit limit;
     size_t used, apart;              /* as last measured */
+    size_t beside;                   /* what does not count takes so much, at most, of late */
     uint64_t measured_ns;            /* when the allocator was asked last; then: */
     size_t working, ended_then, leaving;
     unsigned over;                   /* so many times in a row it was too much */
+    bool going;                      /* and therefore something goes */
     size_t mend;                     /* bytes that mending the largest graph takes for a while */
     size_t coming;                   /* the partitions' sum */
     size_t returning;                /* partitions of which some is being fetched */

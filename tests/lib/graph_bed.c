@@ -108,7 +108,7 @@ struct bed *bed_new(const struct bed_options *o, uint32_t records)
     b->env.aside_max = aside[rng_next(&b->rng) % 3];
     struct graph_options go = {.type = o->type, .metric = VEC_L2, .originals = vec_type_originals(o->type, o->originals),
                                .dim = BED_DIM, .m = 4, .ef_construction = 20, .seed = 2, .flat = o->flat};
-    struct graph_owner owner = {on_freed, on_moved, b};
+    struct graph_owner owner = {on_freed, on_moved, b, NULL};
     b->graph = graph_new(&b->env, &go, &owner);
     assert_non_null(b->graph);
     return b;

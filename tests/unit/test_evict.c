@@ -104,8 +104,72 @@ static void test_slow_mending(void **state)
     vs_close(store);
 }
 
+/* ---- attributes of the dead ---- */
+
+#define TEXT_BYTES 4096
+#define SOME       8 /* far too few dead for a mending */
+
+static void describe(struct vs_index *index, uint32_t from, uint32_t to)
+{
+    static char text[TEXT_BYTES];
+    for (uint32_t i = from; i < to; i++) {
+        memset(text, 'a' + (int)(i % 26), sizeof(text));
+        assert_int_equal(vs_set_attributes(index, &i, sizeof(i), text, sizeof(text)), VS_OK);
+    }
+}
+
+static bool dropped(void *arg)
+{
+    struct vs_index *index = arg;
+    vs_poll(index->store, 200);
+    return index_table(index)->part[0]->dead_attributes == 0;
+}
+
+/* They come back once no reader sees them, long before the slots do; who saw them alive reads them until then. */
+static void test_attributes(void **state)
+{
+    (void)state;
+    struct vs_store *store = open_store(1);
+    struct vs_index *index = create(store, "k", &OPTIONS);
+    const struct partition *p = index_table(index)->part[0];
+    fill(index, 0, 2000);
+    describe(index, 0, 2 * SOME);
+    settle(store);
+    struct rng rng = {3};
+    float vector[64];
+    struct vs_hit hit;
+    size_t n, len, before = p->attributes_bytes;
+    numbered(&rng, vector, OPTIONS.dim);
+    struct vs_reader *reader = vs_reader_new(store);
+    assert_int_equal(vs_search_now(reader, index, &(struct vs_query){.vector = vector, .k = 1}, &hit, 1, &n), VS_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(number_of(&hit), 3);
+
+    drain(index, 0, SOME, 1);
+    for (int i = 0; i < 100; i++)
+        vs_poll(store, 200);
+    assert_true(p->dead_attributes >= SOME * TEXT_BYTES);
+    const char *text = vs_hit_attributes(&hit, &len);
+    assert_int_equal(len, TEXT_BYTES);
+    assert_int_equal(text[len - 1], 'a' + 3);
+
+    vs_reader_idle(reader);
+    assert_true(wait_until(dropped, index, 10000));
+    assert_true(graph_slack(p->graph).slots - graph_slack(p->graph).free > graph_slack(p->graph).alive);
+    assert_true(p->attributes_bytes <= before / 2);
+
+    /* The same where an element is replaced, and where slots come back as usual. */
+    fill(index, SOME + 1, SOME + 2);
+    drain(index, SOME, 2000, 1);
+    assert_int_equal(vs_settle(store, 60000), VS_OK);
+    assert_true(wait_until(dropped, index, 10000));
+    assert_int_equal(p->attributes_bytes, 0);
+    vs_reader_free(reader);
+    vs_close(store);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_mending)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_mending), cmocka_unit_test(test_attributes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,7 @@ static struct bed *bed_new(bool flat)
     b->env = (struct graph_env){.epoch = epoch_new(), .pool = pool_new(0, "test"), .searchers = &b->searcher,
                                 .scratch = &b->scratch, .ready = on_ready, .arg = b};
     struct graph_options o = {.type = VEC_Q8, .metric = VEC_L2, .dim = DIM, .m = 4, .ef_construction = 20, .seed = 2, .flat = flat};
-    struct graph_owner owner = {on_freed, on_moved, b};
+    struct graph_owner owner = {on_freed, on_moved, b, NULL};
     b->graph = graph_new(&b->env, &o, &owner);
     assert_non_null(b->graph);
     return b;
