@@ -1,6 +1,6 @@
 /* The fence (fence.h) in the server: it gets the loop's time and the hellos that are published, and while it is
- * closed writes and PING are refused, keys do not expire, and replies to writes that wait for the journal go on
- * waiting. After a stall, and when the node has become a replica, they are dropped with their connections: a client then
+ * closed writes and PING are refused, those under way are ended, keys do not expire, and replies to writes that wait for
+ * the journal go on waiting. After a stall, and when the node has become a replica, they are dropped with their connections: a client then
  * knows that it does not know. */
 #include <stdio.h>
 #include <string.h>
@@ -58,10 +58,14 @@ static void drop_replies(struct repl *r, bool all)
         log_warning("%zu clients are disconnected: what they would have been told may not be true any more", n);
 }
 
+/* A write that has begun, and waits, is not looked at again before it goes on. */
 static void take_state(struct repl *r)
 {
+    bool was_open = !r->s->fenced;
     r->s->fenced = fence_state(r->fence) != FENCE_OPEN;
     repl_look_at_refusals(r);
+    if (was_open && r->s->fenced)
+        exec_end_writes(r->s, "UNBLOCKED force unblock from blocking operation, this primary is fenced");
 }
 
 static bool on_setting(void *arg, const char *name, const char **why)

@@ -86,6 +86,7 @@ struct cmd_client {
     enum client_wait wait;
     struct slot *gate;           /* of the command under way, when it takes one */
     bool called;                 /* the handler has been called at least once */
+    bool inside;                 /* it is being called now, of a write */
     bool wrote;                  /* part of its reply is written */
     bool failed;                 /* its reply is an error */
     uint64_t call_ns;            /* time spent in it so far */

@@ -116,7 +116,9 @@ static enum cmd_result call_handler(struct cmd_client *c)
         return c->call.spec->handler(&c->call);
     uint64_t before = journal_lsn(j);
     journal_group_begin(j);
+    c->inside = true;
     enum cmd_result result = c->call.spec->handler(&c->call);
+    c->inside = false;
     journal_group_end(j);
     uint64_t after = journal_lsn(j);
     if (after != before) {
@@ -442,7 +444,8 @@ void exec_end_writes(struct server *s, const char *why)
 {
     for (size_t i = 0; i < s->clients->n; i++) {
         struct cmd_client *c = s->clients->at[i];
-        if (c->wait == CLIENT_RUNS || !c->called || !(flags_of(c, c->call.spec) & CMD_WRITE))
+        /* Also one whose turn has come, and is not there yet. */
+        if (!c->called || c->inside || !(flags_of(c, c->call.spec) & CMD_WRITE))
             continue;
         if (c->wrote) {
             client_close(c); /* a part of its reply has left */

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/rng.h"
 #include "integration/lib/failover.h"
 #include "integration/lib/repl.h"
 #include "integration/lib/reply.h"
@@ -62,6 +63,59 @@ static void test_superseded(void **state)
     reply_status(c, "PONG", "PING");
     reply_int(c, 1, "VADD k VALUES 2 1 3 c");
     redisFree(c);
+    server_stop(s);
+}
+
+static bool has_some(void *arg)
+{
+    redisReply *r = redisCommand(arg, "VCARD k");
+    bool yes = r->type == REDIS_REPLY_INTEGER && r->integer > 0;
+    freeReplyObject(r);
+    return yes;
+}
+
+/* A write that has begun and waits for links is not gone on with, nor acknowledged: what became of it is not known. */
+static void test_under_way(void **state)
+{
+    (void)state;
+    enum { N = 10000, DIM = 128 };
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s), *writer = server_connect(s);
+    static float vector[N][DIM];
+    static char id[N][8];
+    const char **argv = malloc((4 + 2 * N) * sizeof(*argv));
+    size_t *len = malloc((4 + 2 * N) * sizeof(*len));
+    struct rng rng = {1};
+    static const char *const head[] = {"VMADD", "k", "FP32", "10000"};
+    for (int i = 0; i < 4; i++) {
+        argv[i] = head[i];
+        len[i] = strlen(head[i]);
+    }
+    for (int i = 0; i < N; i++) {
+        for (int d = 0; d < DIM; d++)
+            vector[i][d] = (float)rng_unit(&rng) - 0.5f;
+        argv[4 + 2 * i] = id[i];
+        len[4 + 2 * i] = (size_t)snprintf(id[i], sizeof(id[i]), "e%d", i);
+        argv[5 + 2 * i] = (const char *)vector[i];
+        len[5 + 2 * i] = sizeof(vector[i]);
+    }
+    all_say(c, server_port(s), 3);
+    redisAppendCommandArgv(writer, 4 + 2 * N, argv, len);
+    for (int done = 0; !done;)
+        assert_int_equal(redisBufferWrite(writer, &done), REDIS_OK);
+    assert_true(wait_until(has_some, c, 10000));
+    hello(c, 1, 1, 4);
+    hello(c, 2, 1, 4);
+    reply_contains(c, "fence:superseded", "INFO replication");
+    long long some = reply_get_int(c, "VCARD k");
+    assert_true(some < N);
+    redisReply *r = NULL;
+    assert_int_equal(redisGetReply(writer, (void **)&r), REDIS_ERR);
+    reply_int(c, some, "VCARD k");
+    free(argv);
+    free(len);
+    redisFree(c);
+    redisFree(writer);
     server_stop(s);
 }
 
@@ -280,7 +334,8 @@ static void test_clients_follow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_superseded), cmocka_unit_test(test_stall),          cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_superseded), cmocka_unit_test(test_under_way), cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_silence),
         cmocka_unit_test(test_fenced_keys_stay), cmocka_unit_test(test_no_candidate), cmocka_unit_test(test_clients_follow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
