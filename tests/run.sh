@@ -3,13 +3,13 @@
 # tests/check, a short fuzzing. One line a program; its output only when it failed. The last line: `N passed, N failed`.
 #
 # Environment: BUILD (build), TESTS (only programs whose name contains it, and nothing else), TEST_TIMEOUT (seconds a
-# program, 120), VECSTORE_DRILL=full (drills at full count, with what they print), FUZZ_TIME (seconds a fuzz target, 6), MAKE, CI_SKIP_SANITIZERS=1 (programs, checks and fuzzing alone).
+# program, 180), VECSTORE_DRILL=full (drills at full count, with what they print), FUZZ_TIME (seconds a fuzz target, 6), MAKE, CI_SKIP_SANITIZERS=1 (programs, checks and fuzzing alone).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 build=${BUILD:-build}
 wanted=${TESTS:-}
-limit=${TEST_TIMEOUT:-120}
+limit=${TEST_TIMEOUT:-180}
 fuzz_time=${FUZZ_TIME:-6}
 make="${MAKE:-make} --no-print-directory"
 # Without a jobserver of the make that called, use all cores.
