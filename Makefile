@@ -17,7 +17,7 @@ SAN    ?=
 OPT    ?= -O2
 # What the hot layers get: -O3 unless another level was asked for.
 OPT_HOT ?= $(if $(filter -O2,$(OPT)),-O3,$(OPT))
-TEST_TIMEOUT ?= 120
+TEST_TIMEOUT ?= 180
 FUZZ_SECONDS ?= 60
 ARGS ?=
 
