@@ -3,7 +3,8 @@
  * and closed, and in one that is loaded.
  *
  * A failure may refuse a command; the same command must be taken within two seconds. What was
- * acknowledged survives a power cut at any moment of the run, and after it all data are there. */
+ * acknowledged survives a power cut at any moment of the run, and after it all data are there.
+ * tsan: skip (files are what it is about; the threads are those of test_journal and test_partial) */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

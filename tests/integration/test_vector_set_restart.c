@@ -1,6 +1,7 @@
 /* What vector sets hold survives kill -9, by the journal and by a snapshot: indexes of every form (Q8, NOQUANT, BIN, REDUCE,
  * partitions), updates, removals, attributes sound and broken, transactions. After the start every answer is what it was, with
- * scores to the last digit, and the digests of records and graphs are equal. */
+ * scores to the last digit, and the digests of records and graphs are equal.
+ * tsan: skip (files are what it is about; the threads are those of test_persist and test_vector_set) */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
