@@ -117,6 +117,7 @@ static void show(struct journal *j, struct journal_chunk *c)
         buf_release(&c->bytes);
     c->bytes.len = 0;
     c->first = c->last = 0;
+    c->awaited = false;
 }
 
 static void end_record(struct journal *j)
@@ -141,6 +142,7 @@ static void end_record(struct journal *j)
         c->since_ns = clock_mono_ns();
     }
     c->last = j->lsn;
+    c->awaited |= !j->follows;
     show(j, c);
     j->follows = false;
 }

@@ -34,6 +34,7 @@ struct journal_chunk {
     uint64_t since_ns;     /* when its first record was made */
     uint64_t end;          /* once written: where it ends in its segment */
     bool rotate;           /* the segment ends behind it; it may be empty */
+    bool awaited;          /* it holds a record of this node's own: a reply may wait for it */
     size_t held;           /* memory that has been counted for it */
 };
 
@@ -103,6 +104,7 @@ struct journal {
     uint64_t base_size;
     uint64_t delayed_fsyncs;
     bool syncing, closing, ended;  /* ended: the writer is gone, the syncer shall go */
+    bool sync_idle;                /* the syncer waits for something to sync; else it knows when, or is at it */
     uint64_t retry_ns;
     char error[VFS_ERROR_TEXT];
     pthread_t writer, syncer;

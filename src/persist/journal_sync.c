@@ -53,6 +53,7 @@ void *journal_syncer(void *arg)
     pthread_mutex_lock(&j->lock);
     while (!j->ended) {
         uint64_t at = due(j);
+        j->sync_idle = !at;
         if (!at)
             pthread_cond_wait(&j->sync, &j->lock);
         else if (clock_mono_ns() < at)

@@ -175,9 +175,11 @@ static struct journal_chunk *take(struct journal *j, bool *rotate)
 static enum vs_status write_chunks(struct journal *j, struct journal_chunk *c)
 {
     struct vfs_error err;
+    bool tell = journal_full(j);
     while (c) {
         /* Once it is written, the syncer may drop it. */
         struct journal_chunk *next = c->next;
+        tell |= c->awaited;
         if (c->bytes.cap > JOURNAL_CHUNK_KEEP)
             fit(j, c);
         enum vs_status status = journal_segment_append(j, j->segment, c, &err);
@@ -190,12 +192,14 @@ static enum vs_status write_chunks(struct journal *j, struct journal_chunk *c)
         j->written_bytes = j->segment->file.end;
         if (j->fsync == JOURNAL_NO || c->last <= j->synced)
             journal_drop(j);
-        if (j->fsync == JOURNAL_EVERYSEC)
+        if (j->fsync == JOURNAL_EVERYSEC && j->sync_idle)
             pthread_cond_signal(&j->sync);
         pthread_mutex_unlock(&j->lock);
         c = next;
     }
-    journal_progress(j);
+    /* What came from another node nobody waits for before it is synced. */
+    if (tell)
+        journal_progress(j);
     return VS_OK;
 }
 
