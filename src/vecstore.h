@@ -227,6 +227,7 @@ struct vs_partition_info {
     size_t free_slots;
     int max_level;             /* -1 without a graph */
     uint64_t sequence;         /* of the last entry */
+    size_t waiting_batches;    /* closed, but not in the graph yet; at 0 the graph stands at the last closing */
     uint64_t linked_sequence;  /* the batch closing that the graph stands at */
     uint64_t graph_digest;     /* of the graph at linked_sequence */
     uint64_t records_digest;   /* of the elements alive now: ids, vectors, attributes */

@@ -256,7 +256,7 @@ static enum cmd_result info_of_index(struct cmd_call *call, const struct vs_inde
     vs_index_memory(index, &memory);
     char seed[24];
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    resp_map(w, 21 + MEMORY_PAIRS);
+    resp_map(w, 22 + MEMORY_PAIRS);
     pair_int(w, "dim", o->dim);
     pair_text(w, "metric", vec_metric_name(o->metric));
     pair_text(w, "type", o->structure == VS_FLAT ? "flat" : "hnsw");
@@ -323,6 +323,7 @@ enum cmd_result partition_info(struct cmd_call *call)
     resp_bulk_text(w, "max_level");
     resp_int(w, p.max_level);
     pair_int(w, "sequence", p.sequence);
+    pair_int(w, "waiting_batches", p.waiting_batches);
     pair_int(w, "linked_sequence", p.linked_sequence);
     pair_hex(w, "graph_digest", p.graph_digest);
     pair_hex(w, "records_digest", p.records_digest);

@@ -183,6 +183,7 @@ static const struct cmd_spec subcommands[] = {
             "| free_slots | places for coming elements |\n"
             "| max_level | highest level of the graph, -1 without one |\n"
             "| sequence | number of the last change |\n"
+            "| waiting_batches | batches of changes that are complete and not in the graph yet; at 0 it stands at the last of them |\n"
             "| linked_sequence | the change up to which the graph stands |\n"
             "| graph_digest | of the graph at linked_sequence |\n"
             "| records_digest | of the elements: names, vectors, attributes |\n"

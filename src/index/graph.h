@@ -174,6 +174,7 @@ void *graph_owner_arg(const struct graph *g);
 struct graph_info {
     size_t alive, linked, unlinked, dead, free_slots;
     int max_level;
+    uint32_t batches;                /* closed, and not in the graph yet */
     uint64_t linked_sequence, digest;
     struct columns_bytes bytes;
     size_t upper_bytes, other_bytes;

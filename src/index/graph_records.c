@@ -159,6 +159,7 @@ void graph_info(const struct graph *g, struct graph_info *out)
     out->dead = g->dead;
     out->free_slots = g->slots - g->nused;
     out->max_level = g->entry_level;
+    out->batches = g->nwaiting;
     out->linked_sequence = g->linked_sequence;
     out->digest = g->digest;
     for (uint32_t i = 0; i < g->nchunks; i++)

@@ -507,6 +507,7 @@ void vs_partition_info(const struct vs_index *index, size_t i, struct vs_partiti
     out->dead = g.dead;
     out->free_slots = g.free_slots;
     out->max_level = g.max_level;
+    out->waiting_batches = g.batches;
     out->linked_sequence = g.linked_sequence;
     out->graph_digest = g.digest;
     struct graph_mapped mapped;

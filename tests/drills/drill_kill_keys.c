@@ -404,25 +404,40 @@ static void check_cache(redisContext *r)
 }
 
 #define TEXT 160
+#define WAITING ", batches waiting: "
 struct digests {
     char text[2 + CLIENTS * DATABASES * KEYS][TEXT];
 };
 
-static const char *field(const redisReply *map, const char *name)
+static const redisReply *field(const redisReply *map, const char *name)
 {
     for (size_t i = 0; i + 1 < map->elements; i += 2)
         if (!strcmp(map->element[i]->str, name))
-            return map->element[i + 1]->str ? map->element[i + 1]->str : "";
-    return "";
+            return map->element[i + 1];
+    fail_msg("no field %s", name);
+    return NULL;
+}
+
+static const char *text_of(const redisReply *map, const char *name)
+{
+    return field(map, name)->str;
+}
+
+static long long number_of(const redisReply *map, const char *name)
+{
+    return field(map, name)->integer;
 }
 
 static void read_key(redisContext *r, const char *key, bool graph, char text[TEXT])
 {
     redisReply *map = reply_any(r, "VPARTITION INFO %s 0", key);
     snprintf(text, TEXT, "%s: ", key);
+    int n = 0;
     if (map->type == REDIS_REPLY_ARRAY)
-        snprintf(text, TEXT, "%s: %lld records %.40s graph %.40s", key, reply_get_int(r, "VCARD %s", key),
-                 field(map, "records_digest"), graph ? field(map, "graph_digest") : "");
+        n = snprintf(text, TEXT, "%s: %lld records %.40s", key, reply_get_int(r, "VCARD %s", key), text_of(map, "records_digest"));
+    if (n && graph)
+        snprintf(text + n, (size_t)(TEXT - n), " graph %.40s at %lld" WAITING "%lld", text_of(map, "graph_digest"),
+                 number_of(map, "linked_sequence"), number_of(map, "waiting_batches"));
     freeReplyObject(map);
 }
 
@@ -473,9 +488,17 @@ static bool fleeting_gone(void *arg)
     return reply_get_int(arg, "EXISTS fleeting") == 0;
 }
 
-static bool linked(void *arg)
+/* Every graph of `b` stands at its last closing: `of` is what it will be after a start. */
+static bool settled(void *arg)
 {
-    return reply_info(arg, "vecstore", "worker_waiting_links") == 0;
+    struct comparison *c = arg;
+    read_digests(c->b, &c->of);
+    for (size_t i = 0; i < sizeof(c->of.text) / TEXT; i++) {
+        const char *waiting = strstr(c->of.text[i], WAITING);
+        if (waiting && strcmp(waiting, WAITING "0") != 0)
+            return false;
+    }
+    return true;
 }
 
 /* ---- rounds ---- */
@@ -551,8 +574,8 @@ static void round_of(struct test_server *s, int round, struct rng *rng)
         join();
         reply_status(r, "OK", "CONFIG SET maxmemory 0");
         assert_true(wait_until(fleeting_gone, r, SETTLE_MS));
-        assert_true(wait_until(linked, r, SETTLE_MS));
-        read_digests(r, &live->of);
+        live->b = r;
+        assert_true(wait_until(settled, live, SETTLE_MS));
     }
     redisFree(r);
     server_end(s, SIGKILL);

@@ -149,12 +149,12 @@ static char *picture(redisContext *c)
 /* What has been closed is linked: only records of a batch that is still open, 256 at most, are not. */
 static bool linked(void *arg)
 {
-    bool open = reply_info(arg, "vecstore", "worker_waiting_links") > 0;
+    bool open = false;
     for (int f = 0; f < FORMS && !open; f++)
         for (int p = 0; p < 3 && !open; p++) {
             redisReply *r = reply_any(arg, "VPARTITION INFO %s %d", forms[f].key, p);
             for (size_t i = 0; r->type == REDIS_REPLY_ARRAY && i + 1 < r->elements; i += 2)
-                open |= !strcmp(r->element[i]->str, "unlinked") && r->element[i + 1]->integer >= 256;
+                open |= !strcmp(r->element[i]->str, "waiting_batches") && r->element[i + 1]->integer > 0;
             freeReplyObject(r);
         }
     return !open;
