@@ -256,7 +256,7 @@ static enum cmd_result info_of_index(struct cmd_call *call, const struct vs_inde
     vs_index_memory(index, &memory);
     char seed[24];
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
-    resp_map(w, 22 + MEMORY_PAIRS);
+    resp_map(w, 21 + MEMORY_PAIRS);
     pair_int(w, "dim", o->dim);
     pair_text(w, "metric", vec_metric_name(o->metric));
     pair_text(w, "type", o->structure == VS_FLAT ? "flat" : "hnsw");
@@ -304,7 +304,7 @@ enum cmd_result partition_info(struct cmd_call *call)
     struct vs_partition_info p;
     vs_partition_info(index, (size_t)at, &p);
     struct buf reason = { 0 };
-    resp_map(w, 21 + MEMORY_PAIRS);
+    resp_map(w, 22 + MEMORY_PAIRS);
     pair_text(w, "name", p.name);
     pair_text(w, "state", state_of(index, (size_t)at, &p, &reason));
     resp_bulk_text(w, "reason");
