@@ -11,7 +11,8 @@ void segment_keeper_start(const struct test_server *s);
 /* Removes what was kept. */
 void segment_keeper_stop(void);
 /* Makes a journal without a base in the directory `dir`, of all segments but the newest, which the running server has
- * begun and not written to. */
-void segment_keeper_journal(const char *dir);
+ * begun and not written to. False: they do not join on, since a server was killed when a rewrite had ended and not all that it
+ * held was in the segment before; nothing is made. */
+bool segment_keeper_journal(const char *dir);
 
 #endif
