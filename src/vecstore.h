@@ -476,7 +476,8 @@ void vs_index_set_frequency(struct vs_index *index, unsigned frequency);
 struct vs_dump {               /* zero-initialised, with `uid`; then the function's */
     uint64_t uid;              /* of the index */
     uint32_t at;               /* partition */
-    uint64_t cursor, stamp;
+    uint64_t cursor, next, stamp;
+    size_t step, placed;       /* elements of the step of the scan, and of them those that are in */
     size_t count, summed;
     uint64_t sum;
     unsigned begun;

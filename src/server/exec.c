@@ -171,7 +171,7 @@ static void run(struct cmd_client *c)
         c->failed = false;
     /* A slot taken by the handler starts a new buffer: there is no error to be found in the old
      * one. */
-    if (result != CMD_PENDING)
+    if (result != CMD_PENDING && !c->wrote) /* what goes on may be in the midst of a bulk string */
         c->failed |= count_error(c, from);
     c->wrote |= result != CMD_PENDING && c->writer.out->len != from;
     switch (result) {

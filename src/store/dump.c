@@ -27,6 +27,7 @@
 
 #define BEGIN_MAX 4    /* times that a changing index is begun */
 #define ID_CELLS  1024 /* of a step of a scan, hardly ever more */
+#define SLICE     16   /* elements between looks at the clock */
 
 /* ---- the sum ---- */
 
@@ -101,6 +102,7 @@ struct cell {
 };
 struct cells {               /* of a step of a scan: a segment of the map, however large */
     const struct partition *p;
+    const struct vs_dump *of;    /* whose step it is; NULL: nobody's */
     struct cell *at;
     size_t n, cap;
     bool no_memory;
@@ -164,23 +166,45 @@ static enum vs_status put_element(const struct vs_index *index, const struct par
     return graph_damaged(p->graph) ? VS_CORRUPT : VS_OK;
 }
 
-/* One step of the scan of a partition's ids. */
-static enum vs_status put_step(const struct vs_index *index, struct partition *p, struct vs_dump *d, struct buf *out)
+/* The cells of the step that the dump is in; another dump may have taken their place. */
+static struct cells *step_cells(const struct vs_index *index, const struct partition *p, struct vs_dump *d)
 {
     struct cells *c = index->store->cells;
+    if (c->of == d && c->p == p)
+        return c;
     c->p = p;
+    c->of = d;
     c->n = 0;
     c->no_memory = false;
-    d->cursor = htable_scan(p->ids, d->cursor, take_cell, c);
+    d->next = htable_scan(p->ids, d->cursor, take_cell, c);
     if (c->n > 1)
         qsort_r(c->at, c->n, sizeof(c->at[0]), compare_cells, c);
+    return c;
+}
+
+/* One step of the scan of a partition's ids, which has some hundred elements. */
+static enum vs_status put_step(const struct vs_index *index, struct partition *p, struct vs_dump *d, struct buf *out,
+                               uint64_t until_ns)
+{
+    struct cells *c = step_cells(index, p, d);
     enum vs_status status = c->no_memory ? VS_NOMEM : VS_OK;
-    for (size_t i = 0; i < c->n && status == VS_OK; i++) {
-        if (partition_ended(p, c->at[i].slot))
-            continue;
-        status = put_element(index, p, c->at[i].slot, d->max ? d->max : VS_DUMP_MAX, out);
-        d->count++;
+    if (d->placed && c->n != d->step) { /* it was unloaded and opened in between: other steps */
+        d->stamp = ~d->stamp;
+        return VS_TIMEOUT;
     }
+    d->step = c->n;
+    while (d->placed < c->n && status == VS_OK) {
+        uint32_t slot = c->at[d->placed++].slot;
+        if (partition_ended(p, slot))
+            continue;
+        status = put_element(index, p, slot, d->max ? d->max : VS_DUMP_MAX, out);
+        d->count++;
+        if (status == VS_OK && d->count % SLICE == 0 && clock_mono_ns() > until_ns)
+            return VS_TIMEOUT;
+    }
+    c->of = NULL;
+    d->cursor = d->next;
+    d->placed = 0;
     return status;
 }
 
@@ -194,7 +218,7 @@ static enum vs_status put_partition(const struct vs_index *index, struct vs_dump
     if (p->stub)
         return stub_status(p);
     do {
-        enum vs_status status = put_step(index, p, d, out);
+        enum vs_status status = put_step(index, p, d, out, until_ns);
         if (status != VS_OK)
             return status;
         if (d->cursor && clock_mono_ns() > until_ns)
@@ -215,6 +239,8 @@ static enum vs_status begin(const struct vs_index *index, struct vs_dump *d, str
     d->at = 0;
     d->count = 0;
     d->cursor = 0;
+    d->placed = 0;
+    index->store->cells->of = NULL;
     if (size > max)
         size = max;
     if (out->cap < size) { /* exactly so much: it counts as in use */

@@ -23,6 +23,7 @@
 
 #define SLICE 16  /* elements between looks at the clock */
 #define ROOM  256 /* elements that a piece may have, mostly */
+#define TELL  131072 /* bytes of pieces in a turn: the journal's buffer that grows beyond takes as long to grow */
 
 /* ---- reading ---- */
 
@@ -331,6 +332,7 @@ enum vs_status vs_loading_tell_some(struct vs_loading *l, const void *data, size
     if (l->cuts != store->env.cuts) /* what is kept from there on has not seen those before */
         l->told = 0;
     l->cuts = store->env.cuts;
+    size_t most = len - l->told < TELL ? len : l->told + TELL;
     while (l->told < len) {
         size_t n = len - l->told < store->piece_bytes ? len - l->told : store->piece_bytes;
         struct vs_effect effect = {.kind = VS_PIECE,
@@ -348,7 +350,7 @@ enum vs_status vs_loading_tell_some(struct vs_loading *l, const void *data, size
             return status;
         journal_append(store, &effect);
         l->told += n;
-        if (l->told < len && clock_mono_ns() > until_ns)
+        if (l->told < len && (l->told >= most || clock_mono_ns() > until_ns))
             return VS_TIMEOUT;
     }
     return VS_OK;

@@ -265,9 +265,38 @@ static void test_large(void **state)
     server_stop(s);
 }
 
+/* A dump leaves in slices, and one that begins as an error does is none. In a transaction it leaves at once. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s);
+    size_t len = 900000;
+    char *dashes = malloc(len);
+    memset(dashes, '-', len);
+    reply_int(c, 1, "VADD k VALUES 2 1 0 a SETATTR %b", dashes, len);
+    redisReply *d = reply_any(c, "DUMP k");
+    assert_int_equal(d->type, REDIS_REPLY_STRING);
+    assert_true(d->len > len);
+    reply_status(c, "OK", "MULTI");
+    reply_status(c, "QUEUED", "DUMP k");
+    redisReply *all = reply_any(c, "EXEC");
+    assert_int_equal(all->elements, 1);
+    assert_int_equal(all->element[0]->len, d->len);
+    assert_memory_equal(all->element[0]->str, d->str, d->len);
+    reply_contains(c, "cmdstat_dump:calls=2", "INFO commandstats");
+    reply_contains(c, "total_error_replies:0", "INFO stats");
+    freeReplyObject(all);
+    freeReplyObject(d);
+    free(dashes);
+    redisFree(c);
+    server_stop(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_object), cmocka_unit_test(test_dump),
-                                       cmocka_unit_test(test_swap), cmocka_unit_test(test_large)};
+                                       cmocka_unit_test(test_swap), cmocka_unit_test(test_bytes),
+                                       cmocka_unit_test(test_large)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,6 +156,34 @@ static void test_changing(void **state)
     vs_close(store);
 }
 
+/* Two at a time, each in the midst of a step when the other goes on: each is what it is alone. */
+static void test_two(void **state)
+{
+    (void)state;
+    struct rng rng = {11};
+    struct vs_store *store = stores_open(2);
+    const struct vs_index_options o = {.dim = 8, .m = 4, .ef_construction = 16};
+    struct vs_index *index[2] = {fill(store, "a", &o, 3000, &rng), fill(store, "b", &o, 2000, &rng)};
+    struct vs_dump d[2] = {{.uid = vs_index_uid(index[0])}, {.uid = vs_index_uid(index[1])}};
+    struct buf out[2] = {{0}, {0}};
+    bool whole[2] = {false, false};
+    for (int i = 0; !whole[0] || !whole[1]; i = !i) {
+        if (whole[i])
+            continue;
+        enum vs_status status = vs_dump_some(store, &d[i], &out[i], 0);
+        whole[i] = status == VS_OK;
+        assert_true(whole[i] || status == VS_TIMEOUT);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct buf alone = dump(store, index[i], UINT64_MAX);
+        assert_int_equal(out[i].len, alone.len);
+        assert_memory_equal(out[i].data, alone.data, alone.len);
+        buf_release(&alone);
+        buf_release(&out[i]);
+    }
+    vs_close(store);
+}
+
 /* The sum of a block that was altered, made right again. */
 static void sum_again(char *data, size_t len)
 {
@@ -419,6 +447,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round),
         cmocka_unit_test(test_changing),
+        cmocka_unit_test(test_two),
         cmocka_unit_test(test_altered),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_pieces_cut),
