@@ -253,7 +253,8 @@ static void on_end(struct cmd_client *c, enum net_got got)
     switch (got) {
     case NET_PROTOCOL:
         stats_error(s->stats, net_conn_error(c->conn), strlen(net_conn_error(c->conn)));
-        buf_printf(reply_target(c), "-%s\r\n", net_conn_error(c->conn));
+        if (!(c->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)))
+            buf_printf(reply_target(c), "-%s\r\n", net_conn_error(c->conn));
         log_verbose("Protocol error (%s) from client %s", net_conn_error(c->conn),
                     net_conn_peer(c->conn));
         client_close_after(c);

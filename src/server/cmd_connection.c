@@ -161,7 +161,10 @@ enum cmd_result connection_auth(struct cmd_call *call)
 
 enum cmd_result connection_reset(struct cmd_call *call)
 {
+    bool off = (call->client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) == CLIENT_REPLY_OFF;
     client_reset(call->client);
+    if (off) /* the writer was set for a client that gets no replies */
+        call->reply->out = reply_target(call->client);
     call->reply->version = call->client->resp;
     resp_status(call->reply, "RESET");
     return CMD_DONE;

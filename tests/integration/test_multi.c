@@ -13,8 +13,11 @@
 
 #include <cmocka.h>
 
+#include "base/rng.h"
 #include "integration/lib/both.h"
+#include "integration/lib/repl.h"
 #include "integration/lib/reply.h"
+#include "lib/run.h"
 
 static void test_replies(void **state)
 {
@@ -299,13 +302,143 @@ static void test_between(void **state)
     both_stop(&b);
 }
 
+/* ---- many elements ---- */
+
+#define WIDE 128
+
+/* A VMADD of `n` elements, their ids from `from` on, each with attributes that say whether its number is even. */
+static void send_batch(redisContext *c, int from, int n)
+{
+    const char **argv = calloc((size_t)n * 3 + 5, sizeof(*argv));
+    size_t *lens = calloc((size_t)n * 3 + 5, sizeof(*lens));
+    float *v = malloc((size_t)n * WIDE * sizeof(*v));
+    char(*text)[16] = calloc((size_t)n + 1, sizeof(*text));
+    static const char *const even[] = {"{\"even\":1}", "{\"even\":0}"};
+    struct rng rng = {(uint64_t)from + 1};
+    int argc = 0;
+    snprintf(text[n], sizeof(text[n]), "%d", n);
+    const char *const head[] = {"VMADD", "k", "FP32", text[n]};
+    for (; argc < 4; argc++)
+        argv[argc] = head[argc], lens[argc] = strlen(head[argc]);
+    for (int i = 0; i < n; i++) {
+        for (int d = 0; d < WIDE; d++)
+            v[i * WIDE + d] = (float)rng_unit(&rng) - 0.5f;
+        argv[argc] = text[i];
+        lens[argc++] = (size_t)snprintf(text[i], sizeof(text[i]), "e%d", from + i);
+        argv[argc] = (const char *)(v + i * WIDE);
+        lens[argc++] = WIDE * sizeof(float);
+    }
+    argv[argc] = "WITHATTRS", lens[argc++] = 9;
+    for (int i = 0; i < n; i++, argc++)
+        argv[argc] = even[(from + i) % 2], lens[argc] = strlen(argv[argc]);
+    redisAppendCommandArgv(c, argc, argv, lens);
+    free(argv), free(lens), free(v), free(text);
+}
+
+static redisReply *take(redisContext *c)
+{
+    redisReply *r;
+    assert_int_equal(redisGetReply(c, (void **)&r), REDIS_OK);
+    return r;
+}
+
+static void take_status(redisContext *c, const char *status)
+{
+    redisReply *r = take(c);
+    assert_int_equal(r->type, REDIS_REPLY_STATUS);
+    assert_string_equal(r->str, status);
+    freeReplyObject(r);
+}
+
+/* Megabytes in one transaction: one record, which a replica takes and a restart reads. */
+static void test_large(void **state)
+{
+    (void)state;
+    static const char *const args[] = {"--appendonly", "yes", "--appendfsync", "no", NULL};
+    struct test_server *s = server_start(args), *follower = server_start(args);
+    redisContext *c = server_connect(s), *f = server_connect(follower);
+    int batches = run_quick() ? 4 : 20, each = 1000;
+    repl_follow(f, s);
+    double before = reply_info(c, "persistence", "journal_sequence");
+    reply_status(c, "OK", "MULTI");
+    for (int i = 0; i < batches; i++) {
+        send_batch(c, i * each, each);
+        take_status(c, "QUEUED");
+    }
+    redisReply *r = reply_array(c, batches, "EXEC");
+    for (int i = 0; i < batches; i++) {
+        assert_int_equal(r->element[i]->elements, each);
+        for (int k = 0; k < each; k++)
+            assert_int_equal(r->element[i]->element[k]->integer, 1);
+    }
+    freeReplyObject(r);
+    assert_int_equal((int)(reply_info(c, "persistence", "journal_sequence") - before), 1);
+    repl_same(c, f);
+    char *facts = repl_facts(c);
+    redisFree(c);
+    server_restart(s, SIGKILL);
+    c = server_connect(s);
+    reply_int(c, batches * each, "VCARD k");
+    repl_wait_line(f, "master_link_status", "up");
+    repl_same(c, f);
+    char *again = repl_facts(f);
+    assert_string_equal(facts, again);
+    free(facts);
+    free(again);
+    redisFree(c);
+    redisFree(f);
+    server_stop(follower);
+    server_stop(s);
+}
+
+/* A search between writes finds what is deleted behind it, by attributes that the deleted give back; in a graph, and while the
+ * workers have other searches to do. */
+static void test_deleted(void **state)
+{
+    (void)state;
+    enum { N = 2000, GONE = 300, ROUNDS = 5, OTHERS = 200 };
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s), *other = server_connect(s);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < N; i += 500) {
+            send_batch(c, i, 500);
+            freeReplyObject(take(c));
+        }
+        for (int i = 0; i < OTHERS; i++)
+            redisAppendCommand(other, "VSEARCH k ELE e%d K 100 EF 1000", i);
+        int done = 0;
+        while (!done)
+            assert_int_equal(redisBufferWrite(other, &done), REDIS_OK);
+        redisAppendCommand(c, "MULTI");
+        redisAppendCommand(c, "VSEARCH k ELE e1 K %d EXACT FILTER .even==1", N);
+        for (int i = 0; i < GONE; i++)
+            redisAppendCommand(c, "VREM k e%d", 2 * i);
+        redisAppendCommand(c, "VSEARCH k ELE e1 K %d EXACT FILTER .even==1", N);
+        redisAppendCommand(c, "EXEC");
+        take_status(c, "OK");
+        for (int i = 0; i < GONE + 2; i++)
+            take_status(c, "QUEUED");
+        redisReply *r = take(c);
+        assert_int_equal(r->elements, GONE + 2);
+        assert_int_equal(r->element[0]->elements, N / 2);
+        assert_int_equal(r->element[GONE + 1]->elements, N / 2 - GONE);
+        freeReplyObject(r);
+        for (int i = 0; i < OTHERS; i++)
+            freeReplyObject(take(other));
+    }
+    redisFree(other);
+    redisFree(c);
+    server_stop(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replies), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_watch),   cmocka_unit_test(test_order),
         cmocka_unit_test(test_journal), cmocka_unit_test(test_backlog),
-        cmocka_unit_test(test_between),
+        cmocka_unit_test(test_between), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_deleted),
     };
     return cmocka_run_group_tests_name("multi", tests, NULL, NULL);
 }

@@ -95,7 +95,27 @@ static void test_client_reply_and_pause(void **state)
     raw_talk(fd, "CLIENT REPLY OFF\r\nPING\r\nNOSUCH\r\nCLIENT REPLY ON\r\n", "+OK\r\n");
     raw_talk(fd, "CLIENT REPLY SKIP\r\nECHO lost\r\nECHO kept\r\n", "$4\r\nkept\r\n");
     raw_talk(fd, "CLIENT REPLY x\r\n", "-ERR syntax error\r\n");
+    raw_talk(fd, "CLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nECHO lost\r\nECHO kept\r\n", "$4\r\nkept\r\n");
+    raw_talk(fd, "CLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\n", "+OK\r\n");
+    raw_talk(fd, "CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\nPING\r\nCLIENT REPLY ON\r\n", "+OK\r\n");
+    /* A whole transaction, and searches, whose replies come from workers. */
+    raw_talk(fd, "VADD t VALUES 2 1 0 a\r\n", ":1\r\n");
+    raw_talk(fd, "CLIENT REPLY OFF\r\nMULTI\r\nVSEARCH t VALUES 2 1 0\r\nVADD t VALUES 2 0 1 b\r\nEXEC\r\n"
+                 "VSEARCH t VALUES 2 1 0\r\nCLIENT REPLY ON\r\nVCARD t\r\n", "+OK\r\n:2\r\n");
+    raw_talk(fd, "CLIENT REPLY SKIP\r\nVSEARCH t VALUES 2 1 0\r\nECHO kept\r\n", "$4\r\nkept\r\n");
+    raw_talk(fd, "CLIENT REPLY SKIP\r\nMULTI\r\nPING\r\nEXEC\r\n", "+QUEUED\r\n*1\r\n+PONG\r\n");
+    raw_talk(fd, "CLIENT REPLY OFF\r\nHELLO 3\r\nPING\r\nCLIENT REPLY ON\r\nCLIENT GETNAME\r\n", "+OK\r\n_\r\n");
+    raw_talk(fd, "CLIENT NO-EVICT ON\r\nCLIENT NO-EVICT MAYBE\r\n", "+OK\r\n-ERR syntax error\r\n");
+    raw_talk(fd, "MULTI\r\nCLIENT NO-EVICT OFF\r\nEXEC\r\n", "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    /* RESET is heard, and ends it; a broken protocol is not answered. */
+    raw_talk(fd, "CLIENT REPLY OFF\r\nPING\r\nRESET\r\nPING\r\n", "+RESET\r\n+PONG\r\n");
+    int broken = server_socket(s);
+    raw_talk(broken, "PING\r\nCLIENT REPLY OFF\r\n*x\r\n", "+PONG\r\n");
+    char rest;
+    assert_int_equal(read(broken, &rest, 1), 0);
+    close(broken);
     redisContext *c = server_connect(s);
+    reply_int(c, 1, "DEL t");
     reply_error(c, "ERR timeout is negative", "CLIENT PAUSE -1");
     reply_error(c, "ERR timeout is not an integer", "CLIENT PAUSE x");
     reply_status(c, "OK", "CLIENT PAUSE 60000 WRITE");
