@@ -61,6 +61,7 @@ static void dumping_free(void *arg)
 {
     struct dumping *d = arg;
     vs_loading_free(d->loading);
+    vs_dump_end(d->store, &d->dump);
     free_block(d);
     mem_free(d);
 }

@@ -14,8 +14,9 @@
  *
  * What is made of such a block is in dump_load.c.
  *
- * An index that changes while it is dumped is begun again; after a few times the rest is done in one go, so that a busy
- * index can be dumped at all. */
+ * An index that changes while it is dumped is begun again. From the third time on who adds to it has to wait, as for linking;
+ * who deletes, or sets attributes, has not. Where that goes on, too, the rest is done in one go in the end, so that a busy index can be
+ * dumped at all. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@
 #include "store/attr_doc.h"
 #include "store/dump_int.h"
 
-#define BEGIN_MAX 4    /* times that a changing index is begun */
+#define HOLD_FROM 3    /* times that a changing index is begun, until nothing is added to it */
+#define BEGIN_MAX 6    /* and until it is done at once */
 #define ID_CELLS  1024 /* of a step of a scan, hardly ever more */
 #define SLICE     16   /* elements between looks at the clock */
 
@@ -278,12 +280,29 @@ enum vs_status vs_dump_some(struct vs_store *store, struct vs_dump *d, struct bu
     enum vs_status status = VS_OK;
     if (!d->begun || d->stamp != stamp_of(index))
         status = begin(index, d, out);
+    if (d->begun >= HOLD_FROM && !d->holding) {
+        d->holding = true;
+        index->dumps++;
+    }
     while (status == VS_OK && d->at < index_table(index)->n)
         status = put_partition(index, d, out, d->begun < BEGIN_MAX ? until_ns : UINT64_MAX);
+    if (status != VS_TIMEOUT && status != VS_BACKLOG)
+        vs_dump_end(store, d);
     if (status != VS_OK)
         return status;
     d->whole = true;
     return put_sum(d, out, until_ns);
+}
+
+void vs_dump_end(struct vs_store *store, struct vs_dump *d)
+{
+    struct vs_index *index = d->holding ? keyspace_by_uid(store, d->uid) : NULL;
+    d->holding = false;
+    if (!index)
+        return;
+    index->dumps--;
+    if (store->options.wake) /* who waits tries again */
+        store->options.wake(store->options.wake_arg);
 }
 
 enum vs_status dump_at_once(const struct vs_index *index, struct buf *out)

@@ -451,6 +451,8 @@ enum vs_status partition_missing(const struct partition *p)
 
 bool partition_full(const struct partition *p)
 {
+    if (p->index->dumps)
+        return true;
     if (p->stub)
         return stub_status(p) == VS_BACKLOG;
     size_t max = backlog_max(p->store);

@@ -129,6 +129,7 @@ struct vs_index {
     struct ring_point *ring;         /* NULL with one partition */
     size_t nring;
     size_t count;
+    size_t dumps;                    /* for whose sake nothing is added */
     uint64_t deadline_ms;            /* of the key; 0: none */
     uint32_t deadline_place;         /* in expiry.keys; 0: not in it */
     uint64_t used_ns;                /* last */

@@ -156,6 +156,41 @@ static void test_changing(void **state)
     vs_close(store);
 }
 
+/* Who adds all the time has to wait after a while, until the dump is whole or given up. */
+static void test_adding(void **state)
+{
+    (void)state;
+    struct rng rng = {13};
+    struct vs_store *store = stores_open(2);
+    struct vs_index *index = fill(store, "a", &(struct vs_index_options){.dim = 8, .m = 4, .ef_construction = 16}, 3000, &rng);
+    stores_settle(store);
+    float v[8] = {1};
+    for (int round = 0; round < 2; round++) {
+        struct vs_dump d = {.uid = vs_index_uid(index)};
+        struct buf out = {0};
+        uint32_t id = 500000, waited = 0;
+        enum vs_status status, added = VS_OK;
+        struct vs_element e = {.id = &id, .id_len = sizeof(id), .vector = v};
+        while ((status = vs_dump_some(store, &d, &out, 0)) == VS_TIMEOUT && !d.whole && (!round || waited < 10)) {
+            v[0] += 1;
+            added = vs_add(index, &e, VS_ADD_ANY, NULL);
+            assert_true(added == VS_OK || (added == VS_BACKLOG && d.holding));
+            waited += added == VS_BACKLOG;
+        }
+        assert_int_equal(added, VS_BACKLOG);
+        while (!round && status == VS_TIMEOUT)
+            status = vs_dump_some(store, &d, &out, 0);
+        assert_int_equal(status, round ? VS_TIMEOUT : VS_OK);
+        assert_int_equal(d.begun, 3);
+        if (round)
+            vs_dump_end(store, &d);
+        assert_int_equal(vs_add(index, &e, VS_ADD_ANY, NULL), VS_OK);
+        vs_dump_end(store, &d);
+        buf_release(&out);
+    }
+    vs_close(store);
+}
+
 /* Two at a time, each in the midst of a step when the other goes on: each is what it is alone. */
 static void test_two(void **state)
 {
@@ -447,6 +482,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round),
         cmocka_unit_test(test_changing),
+        cmocka_unit_test(test_adding),
         cmocka_unit_test(test_two),
         cmocka_unit_test(test_altered),
         cmocka_unit_test(test_pieces),
