@@ -486,9 +486,9 @@ struct vs_dump {               /* zero-initialised, with `uid`; then the functio
     size_t max;                /* bytes, from where on it is VS_LIMIT; 0: VS_DUMP_MAX */
 };
 /* Appends to `out`, until about `until_ns` of CLOCK_MONOTONIC: VS_OK: it is whole; VS_TIMEOUT: call again; VS_BACKLOG: the same, when a
- * partition has been opened. An index that changes meanwhile is begun again. The third time vectors that are to be added to it have to
- * wait (VS_BACKLOG) until it is whole; where other changes go on all the same, the rest is done at once in the end. VS_NOTFOUND: there is
- * no such index any more. VS_NOMEM, VS_LIMIT, VS_CORRUPT. */
+ * partition has been opened. An index that changes meanwhile is begun again. The third time vectors that are to be added to
+ * it have to wait (VS_BACKLOG) until it is whole; where other changes go on all the same, the rest is done at once in the end.
+ * VS_NOTFOUND: there is no such index any more. VS_NOMEM, VS_LIMIT, VS_CORRUPT. */
 enum vs_status vs_dump_some(struct vs_store *store, struct vs_dump *d, struct buf *out, uint64_t until_ns);
 /* Gives one up that is not whole, or has failed; nothing where it is. */
 void vs_dump_end(struct vs_store *store, struct vs_dump *d);

@@ -36,6 +36,7 @@ struct epoch {
 struct block_item {
     struct epoch_item item;
     void *block;
+    void (*give)(void *block);
 };
 
 struct epoch *epoch_new(void)
@@ -125,17 +126,23 @@ static void free_block(struct epoch_item *item, void *arg)
 {
     (void)arg;
     struct block_item *b = (struct block_item *)item;
-    mem_free(b->block);
+    b->give(b->block);
     mem_free(b);
 }
 
-void epoch_retire_free(struct epoch *e, void *block)
+void epoch_retire_with(struct epoch *e, void *block, void (*give)(void *block))
 {
     if (!block)
         return;
     struct block_item *b = mem_alloc(sizeof(*b));
     b->block = block;
+    b->give = give;
     epoch_retire(e, &b->item, free_block, NULL);
+}
+
+void epoch_retire_free(struct epoch *e, void *block)
+{
+    epoch_retire_with(e, block, mem_free);
 }
 
 static uint64_t oldest_announced(struct epoch *e)

@@ -44,6 +44,8 @@ struct epoch_item {
 void epoch_retire(struct epoch *e, struct epoch_item *item, void (*reclaim)(struct epoch_item *, void *), void *arg);
 /* The same for a plain block, freed by mem_free. Allocates a small item. */
 void epoch_retire_free(struct epoch *e, void *block);
+/* Or by another function. */
+void epoch_retire_with(struct epoch *e, void *block, void (*give)(void *block));
 /* Reclaims what may be reclaimed, at most `max` items; the number still waiting. */
 size_t epoch_reclaim(struct epoch *e, size_t max);
 

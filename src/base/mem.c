@@ -15,8 +15,9 @@
 #ifndef VS_NO_JEMALLOC
 #include <jemalloc/jemalloc.h>
 
-/* Read by jemalloc before main(). A background thread returns unused pages, so that no thread of ours pays for it. */
-const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0,metadata_thp:auto";
+/* Read by jemalloc before main(). A background thread returns unused pages, so that no thread of ours pays for it. What threads
+ * cache counts as in use: of blocks above 4 KiB that would be up to a megabyte a thread. */
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0,metadata_thp:auto,tcache_max:4096";
 #else
 static atomic_size_t counted;
 #endif

@@ -165,8 +165,8 @@ const struct cmd_spec cmd_dump_specs[] = {
         .notes = "They hold all of the index but its key and the key's time: options, elements, attributes, the elements' times. "
                  "Equal indexes give equal bytes. The graph is not among them: it is linked anew behind RESTORE. The "
                  "format is VecStore's own, with a version and checksums; Redis cannot read it.\n\n"
-                 "An index that is written to while it is dumped is begun again. From the third time on VADD and VMADD wait until "
-                 "the bytes are whole; where other writes go on, after the fifth the rest is done at once.",
+                 "An index that is written to while it is dumped is begun again. From the third time on VADD and VMADD wait "
+                 "until the bytes are whole; where other writes go on, after the fifth the rest is done at once.",
         .example = "> DUMP docs\n\"VSDUMP\\x01\\x00...\"",
         .errors = dump_errors,
     },
@@ -205,8 +205,8 @@ const struct cmd_spec cmd_dump_specs[] = {
         .handler = keyspace_copy,
         .reply = "1, or 0 when the source does not exist, or the destination does and REPLACE is not given.",
         .notes = "The copy is an index of its own, with the same options, elements, attributes and times, and equal digests of "
-                 "its elements. It is searchable at once and linked behind. It is made through one block of bytes in memory, as large "
-                 "as what DUMP returns. What is written to the source meanwhile: see DUMP.",
+                 "its elements. It is searchable at once and linked behind. It is made through one block of bytes in memory, as "
+                 "large as what DUMP returns. What is written to the source meanwhile: see DUMP.",
         .example = "> COPY docs docs:2\n(integer) 1",
         .errors = copy_errors,
     },

@@ -19,7 +19,7 @@ struct journal *journal_new(const struct journal_options *o, struct hlc *hlc, ui
     j->progress = o->progress;
     j->progress_arg = o->arg;
     j->fsync = o->fsync;
-    j->hold_max = SIZE_MAX;
+    j->hold_max = j->full_max = SIZE_MAX;
     j->epoch = o->epoch;
     j->hlc = hlc;
     j->lsn = next_lsn - 1;
@@ -230,8 +230,9 @@ enum vs_status journal_open(struct journal *j, const struct journal_manifest *gi
 
 /* ---- settings and status ---- */
 
-void journal_set_hold(struct journal *j, size_t bytes)
+void journal_set_hold(struct journal *j, size_t bytes, size_t full)
 {
+    j->full_max = full;
     pthread_mutex_lock(&j->lock);
     j->hold_max = bytes;
     pthread_mutex_unlock(&j->lock);

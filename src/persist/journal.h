@@ -108,8 +108,9 @@ bool journal_failed(const struct journal *j);
  * last of the former. Asynchronous. Should it fail, the boundary may fall elsewhere: a reader skips
  * what its base holds by LSN. VS_INVALID when not open. */
 enum vs_status journal_rotate(struct journal *j, uint64_t *lsn);
-/* [owner] `everysec`: what is not synced takes so much memory before it is synced earlier; SIZE_MAX, as at first: any. */
-void journal_set_hold(struct journal *j, size_t bytes);
+/* [owner] `everysec`: what is not synced takes so much memory before it is synced earlier; and so much before journal_full.
+ * SIZE_MAX, as at first: any. */
+void journal_set_hold(struct journal *j, size_t bytes, size_t full);
 void journal_set_fsync(struct journal *j, enum journal_fsync f);
 void journal_read_status(struct journal *j, struct journal_status *out);
 

@@ -291,5 +291,6 @@ uint64_t journal_releasable(struct journal *j, uint64_t now_ns)
 bool journal_full(const struct journal *j)
 {
     return journal_is_open(j) &&
-           atomic_load_explicit(&j->buffered, memory_order_relaxed) > JOURNAL_FULL;
+           (atomic_load_explicit(&j->buffered, memory_order_relaxed) > JOURNAL_FULL ||
+            atomic_load_explicit(&j->held, memory_order_relaxed) > j->full_max);
 }

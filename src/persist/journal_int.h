@@ -83,6 +83,7 @@ struct journal {
     _Atomic bool open, failed;
     _Atomic size_t buffered;       /* bytes of the chunks handed over */
     _Atomic size_t held;           /* memory that they take */
+    size_t full_max;               /* held, from where on it is full; owner */
     _Atomic uint64_t epoch;
 
     pthread_mutex_t lock;

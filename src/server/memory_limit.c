@@ -6,6 +6,8 @@
 #define SLICE_NS   150000
 #define HOLD_SHARE 32 /* of the limit, what the journal may hold unsynced before it syncs earlier, .. */
 #define HOLD_MIN   ((size_t)256 << 10) /* .. and at least */
+#define FULL_SHARE 8                   /* the same, before writers wait; with buffers of clients it has its place below the limit */
+#define FULL_MIN   ((size_t)1 << 20)
 
 const char *memory_limit_policy(int policy)
 {
@@ -26,12 +28,17 @@ static void on_evicted(void *arg, enum vs_evicted what, unsigned db, const char 
     }
 }
 
+static size_t share(size_t max, size_t part, size_t least)
+{
+    return !max ? SIZE_MAX : max / part < least ? least : max / part;
+}
+
 /* A small limit leaves the journal little to hold. */
 void memory_limit_journal(const struct server *s)
 {
-    size_t some = (size_t)s->config->maxmemory / HOLD_SHARE;
+    size_t max = (size_t)s->config->maxmemory;
     if (s->journal)
-        journal_set_hold(s->journal, !some ? SIZE_MAX : some < HOLD_MIN ? HOLD_MIN : some);
+        journal_set_hold(s->journal, share(max, HOLD_SHARE, HOLD_MIN), share(max, FULL_SHARE, FULL_MIN));
 }
 
 void memory_limit_apply(struct server *s)

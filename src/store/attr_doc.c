@@ -298,7 +298,8 @@ void *attr_new(const void *text, size_t len)
     bool parsed = len <= ATTR_PARSE_MAX;
     json_t *root = parsed ? load(text, len) : NULL;
     size_t bytes = root ? object_bytes(root, 0) : 0;
-    uint8_t *p = mem_try_alloc(4 + len + (parsed ? 4 + bytes : 0));
+    size_t size = 4 + len + (parsed ? 4 + bytes : 0);
+    uint8_t *p = size > ATTR_CACHED ? mem_try_realloc_now(NULL, size) : mem_try_alloc(size);
     if (p) {
         put32(p, len | (parsed ? ATTR_PARSED : 0));
         if (len)
@@ -306,12 +307,20 @@ void *attr_new(const void *text, size_t len)
         if (parsed)
             put32(p + 4 + len, bytes);
         if (root && !object_put(p + 8 + len, root, 0)) {
-            mem_free(p);
+            attr_free(p);
             p = NULL;
         }
     }
     json_decref(root);
     return p;
+}
+
+void attr_free(void *stored)
+{
+    if (stored && mem_size(stored) > ATTR_CACHED)
+        mem_free_now(stored);
+    else
+        mem_free(stored);
 }
 
 /* ---- the stored form ---- */

@@ -32,6 +32,7 @@
 #define ATTR_DEPTH_MAX 32
 #define ATTR_PARSE_MAX (8u << 10)
 #define ATTR_TEXT_MAX (1u << 20)
+#define ATTR_CACHED 1024             /* bytes; larger ones past the thread's cache, which would hold freed ones as in use */
 
 enum attr_tag {
     ATTR_MISSING,                    /* never stored */
@@ -55,8 +56,10 @@ struct attr_key {
 };
 struct attr_key attr_key(const char *name, size_t len);
 
-/* The stored form of a text, parsed where it is short enough. NULL: out of memory. mem_free frees it. */
+/* The stored form of a text, parsed where it is short enough. NULL: out of memory. attr_free frees it. */
 void *attr_new(const void *text, size_t len);
+/* NULL is fine. */
+void attr_free(void *stored);
 /* NULL, and *len 0, for NULL. */
 const void *attr_text(const void *stored, size_t *len);
 /* All of its bytes. */

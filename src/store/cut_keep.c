@@ -167,7 +167,7 @@ bool cut_keep_empty_some(struct vs_store *store, uint64_t until_ns)
             if (k % 64 == 0 && clock_mono_ns() > until_ns)
                 return true;
             if ((one->what & KEPT_HEAP) && one->extra)
-                epoch_retire_free(store->epoch, one->extra);
+                epoch_retire_with(store->epoch, one->extra, attr_free);
         }
         cut->emptying = m->next;
         cut->kept_bytes -= m->bytes;

@@ -15,8 +15,8 @@
  * What is made of such a block is in dump_load.c.
  *
  * An index that changes while it is dumped is begun again. From the third time on who adds to it has to wait, as for linking;
- * who deletes, or sets attributes, has not. Where that goes on, too, the rest is done in one go in the end, so that a busy index can be
- * dumped at all. */
+ * who deletes, or sets attributes, has not. Where that goes on, too, the rest is done in one go in the end, so that a busy
+ * index can be dumped at all. */
 #include <stdlib.h>
 #include <string.h>
 

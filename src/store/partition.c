@@ -75,7 +75,7 @@ static void record_freed(void *arg, void *user, void *extra)
         size_t bytes = mem_size(extra);
         p->attributes_bytes -= bytes;
         p->dead_attributes -= bytes < p->dead_attributes ? bytes : p->dead_attributes;
-        mem_free(extra);
+        attr_free(extra);
     }
 }
 
@@ -267,7 +267,7 @@ enum vs_status partition_set_attributes(struct partition *p, uint32_t slot, cons
     if (status == VS_OK && (extra || old) && !graph_extra_room(p->graph, slot))
         status = VS_NOMEM;
     if (status != VS_OK) {
-        mem_free(extra);
+        attr_free(extra);
         return status;
     }
     /* Kept first: a reader of the cut that meets the new ones finds the old ones kept. */
@@ -282,7 +282,7 @@ enum vs_status partition_set_attributes(struct partition *p, uint32_t slot, cons
     if (heap)
         p->attributes_bytes -= mem_size(old);
     if (heap && !kept)
-        epoch_retire_free(p->store->epoch, old);
+        epoch_retire_with(p->store->epoch, old, attr_free);
     p->sequence++;
     journal_append(p->store, &effect);
     partition_entry_done(p);
@@ -342,7 +342,7 @@ static enum vs_status make_record(struct partition *p, const struct vs_element *
     if (next_attributes(p, e, exists, old, extra) && (exists || htable_reserve(p->ids, hash)))
         return VS_OK;
     mem_free(*id);
-    mem_free(*extra);
+    attr_free(*extra);
     return VS_NOMEM;
 }
 
@@ -373,7 +373,7 @@ static enum vs_status add_record(struct partition *p, const struct vs_element *e
         status = graph_insert(p->graph, e->vector, hash, sequence, id, extra, e->deadline_ms, &slot);
     if (status != VS_OK) {
         mem_free(id);
-        mem_free(extra);
+        attr_free(extra);
         return status;
     }
     if (exists) {
@@ -408,7 +408,7 @@ enum vs_status partition_restore_record(struct partition *p, uint64_t born, int 
         status = graph_restore_add(p->graph, born, level, row, original, user, extra, &slot);
     if (status != VS_OK) {
         mem_free(user);
-        mem_free(extra);
+        attr_free(extra);
         return status;
     }
     htable_insert(p->ids, hash, (uint64_t)slot + 1);
@@ -430,7 +430,7 @@ enum vs_status partition_load(struct partition *p, const struct vs_element *e, c
     status = graph_insert(p->graph, e->vector, hash, p->sequence + 1, id, extra, e->deadline_ms, &slot);
     if (status != VS_OK) {
         mem_free(id);
-        mem_free(extra);
+        attr_free(extra);
         return status;
     }
     if (row)

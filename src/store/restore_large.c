@@ -312,7 +312,7 @@ enum vs_status restore_large(struct restore *r)
                                 .arg = r};
     enum vs_status status = graph_restore(p->graph, &image, r->why);
     while (status != VS_OK && r->nparsed) /* it gives no record back */
-        mem_free(r->parsed[--r->nparsed]);
+        attr_free(r->parsed[--r->nparsed]);
     mem_free(r->parsed);
     if (status != VS_OK)
         return status;
