@@ -6,7 +6,7 @@
 #define SLICE_NS   150000
 #define HOLD_SHARE 32 /* of the limit, what the journal may hold unsynced before it syncs earlier, .. */
 #define HOLD_MIN   ((size_t)256 << 10) /* .. and at least */
-#define FULL_SHARE 8                   /* the same, before writers wait; with buffers of clients it has its place below the limit */
+#define FULL_SHARE 8                   /* the same, before writers wait; that has its place below the limit, too */
 #define FULL_MIN   ((size_t)1 << 20)
 
 const char *memory_limit_policy(int policy)
