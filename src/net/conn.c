@@ -268,6 +268,16 @@ void net_conn_send(struct net_conn *c)
     want_flush(c);
 }
 
+void net_conn_send_first(struct net_conn *c)
+{
+    if (c->closed)
+        return;
+    if (c->in_flush)
+        TAILQ_REMOVE(&c->net->flush, c, flush_link);
+    c->in_flush = true;
+    TAILQ_INSERT_HEAD(&c->net->flush, c, flush_link);
+}
+
 /* Hands the open buffer over to the chain, or to the io-thread that owns it. */
 static void seal(struct net_conn *c)
 {

@@ -153,6 +153,8 @@ bool net_conn_broken(const struct net_conn *c);
  * net_conn_send. */
 struct buf *net_conn_out(struct net_conn *c);
 void net_conn_send(struct net_conn *c);
+/* The same, and before those that wait already. With io-threads each thread has an order of its own. */
+void net_conn_send_first(struct net_conn *c);
 /* Moves a long output aside, so that the buffer's growth never copies much: call it between slices
  * of a reply. */
 void net_conn_seal(struct net_conn *c);

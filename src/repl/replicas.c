@@ -134,8 +134,9 @@ void replica_feed(struct repl *r, struct replica *p)
         if (unsent >= UNSENT_MAX)
             net_conn_seal(conn);
     }
+    /* Before the replies of this turn: what is acknowledged is on its way, though the process may end. */
     if (any)
-        net_conn_send(conn);
+        net_conn_send_first(conn);
 }
 
 void replicas_turn(struct repl *r)
