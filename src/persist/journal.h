@@ -100,7 +100,8 @@ struct journal_track journal_known(const struct journal *j);
 void journal_turn(struct journal *j);
 /* [owner] Replies to records up to this LSN may leave; UINT64_MAX while no journal is open. */
 uint64_t journal_releasable(struct journal *j, uint64_t now_ns);
-/* [owner] Over 64 MiB are not durable (not written, with JOURNAL_NO): writers should wait. */
+/* [owner] Over 64 MiB, or more memory than journal_set_hold says, are not durable (not written, with JOURNAL_NO): writers should
+ * wait. */
 bool journal_full(const struct journal *j);
 /* [any] Cheap. */
 bool journal_failed(const struct journal *j);
