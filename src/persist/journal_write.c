@@ -175,7 +175,7 @@ static struct journal_chunk *take(struct journal *j, bool *rotate)
 static enum vs_status write_chunks(struct journal *j, struct journal_chunk *c)
 {
     struct vfs_error err;
-    bool tell = journal_full(j);
+    bool tell = false;
     while (c) {
         /* Once it is written, the syncer may drop it. */
         struct journal_chunk *next = c->next;
@@ -192,12 +192,14 @@ static enum vs_status write_chunks(struct journal *j, struct journal_chunk *c)
         j->written_bytes = j->segment->file.end;
         if (j->fsync == JOURNAL_NO || c->last <= j->synced)
             journal_drop(j);
-        if (j->fsync == JOURNAL_EVERYSEC && j->sync_idle)
+        tell |= j->fsync == JOURNAL_NO;
+        bool sooner = atomic_load_explicit(&j->held, memory_order_relaxed) > j->hold_max;
+        if (j->fsync == JOURNAL_EVERYSEC && (j->sync_idle || sooner))
             pthread_cond_signal(&j->sync);
         pthread_mutex_unlock(&j->lock);
         c = next;
     }
-    /* What came from another node nobody waits for before it is synced. */
+    /* What came from another node nobody waits for before it is synced, or free. */
     if (tell)
         journal_progress(j);
     return VS_OK;
