@@ -168,6 +168,7 @@ static void test_info(void **state)
         r = reply_any(c, "VPARTITION INFO k %d", i);
         elements += field(r, "elements")->integer;
         assert_int_equal(field(r, "sequence")->integer, field(r, "elements")->integer);
+        assert_int_equal(field(r, "waiting_batches")->integer, 0);
         assert_int_equal(field(r, "graph_digest")->len, 16);
         assert_int_equal(field(r, "records_digest")->len, 16);
         assert_true(field(r, "memory_ids")->integer > 0);
@@ -175,7 +176,7 @@ static void test_info(void **state)
     }
     assert_int_equal(elements, 100);
     redisFree(c);
-    raw_talk(b.three, "VPARTITION INFO k 0\r\n", "%30\r\n$4\r\nname\r\n$1\r\n0\r\n$5\r\nstate\r\n$4\r\nopen\r\n");
+    raw_talk(b.three, "VPARTITION INFO k 0\r\n", "%31\r\n$4\r\nname\r\n$1\r\n0\r\n$5\r\nstate\r\n$4\r\nopen\r\n");
     char line[64];
     do
         raw_line(b.three, line, sizeof line);

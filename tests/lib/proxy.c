@@ -117,11 +117,13 @@ static void *run(void *arg)
         if (fd[0].revents && read(p->wakeup, &count, sizeof(count)) < 0)
             continue;
         pthread_mutex_lock(&p->lock);
+        if (p->hold) /* since then */
+            n = 0;
         for (int i = n; i-- > 0;)
             if ((fd[2 + 2 * i].revents && !forward(p, &p->pair[i], false)) ||
                 (fd[3 + 2 * i].revents && !forward(p, &p->pair[i], true)))
                 drop(p, i);
-        if (fd[1].revents)
+        if (fd[1].revents && !p->hold)
             open_pair(p);
         pthread_mutex_unlock(&p->lock);
     }
