@@ -1,5 +1,5 @@
 /* vecstore-benchmark against a real server: it loads and searches as it says, and its complaints
- * are clear. */
+ * are clear. tsan: skip (a tool, and few clients) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

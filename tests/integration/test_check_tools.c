@@ -1,6 +1,6 @@
 /* vecstore-check-rdb and vecstore-check-aof on what a real server has written: they verify it, and
  * what they print makes the same data in another server; they name what is damaged, and --fix leaves
- * that out, after which a server starts. */
+ * that out, after which a server starts. tsan: skip (files are what it is about) */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>

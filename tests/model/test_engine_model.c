@@ -530,5 +530,10 @@ int main(void)
         cmocka_unit_test(test_four_workers), cmocka_unit_test(test_partitions), cmocka_unit_test(test_short_codes),
         cmocka_unit_test(test_half_floats), cmocka_unit_test(test_flat),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest threaded[] = {
+        cmocka_unit_test(test_two_workers),
+        cmocka_unit_test(test_four_workers),
+        cmocka_unit_test(test_partitions),
+    };
+    return RUN_RACES ? cmocka_run_group_tests(threaded, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* An index as bytes and back: what comes back is the same, in any slices; what is altered is refused, and nothing stays
- * of it. */
+ * of it. tsan: skip (one thread) */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

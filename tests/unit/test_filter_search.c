@@ -361,5 +361,6 @@ int main(void)
         cmocka_unit_test(test_graph), cmocka_unit_test(test_effort), cmocka_unit_test(test_flat_and_small),
         cmocka_unit_test(test_partitions), cmocka_unit_test(test_beside_writer),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest threaded[] = {cmocka_unit_test(test_beside_writer)};
+    return RUN_RACES ? cmocka_run_group_tests(threaded, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

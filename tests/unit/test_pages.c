@@ -135,5 +135,6 @@ int main(void)
         cmocka_unit_test(runs_do_not_overlap),
         cmocka_unit_test(threads_share_the_arenas),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest threaded[] = {cmocka_unit_test(threads_share_the_arenas)};
+    return RUN_RACES ? cmocka_run_group_tests(threaded, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

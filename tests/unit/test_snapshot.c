@@ -720,8 +720,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_abort, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damage, set_up, tear_down),
     };
+    const struct CMUnitTest threaded[] = {
+        cmocka_unit_test_setup_teardown(test_meanwhile, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rewrite, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_storm, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_abort, set_up, tear_down),
+    };
     seed = run_seed();
     log_set_level(LOG_NOTHING);
     unsynced = rig_vfs_unsynced();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_RACES ? cmocka_run_group_tests(threaded, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

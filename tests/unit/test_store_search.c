@@ -247,5 +247,6 @@ int main(void)
         cmocka_unit_test(test_bad_queries),
         cmocka_unit_test(test_deadline_and_cancel),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest threaded[] = {cmocka_unit_test(test_deadline_and_cancel)};
+    return RUN_RACES ? cmocka_run_group_tests(threaded, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }
