@@ -42,6 +42,7 @@
 #define STALL_NS       300000000ull   /* nothing has come back for so long, and nothing is being fetched */
 #define PATIENCE_NS    30000000000ull /* or for so long, whatever is */
 #define STALL_BATCH    BATCH_SIZE
+#define RETRY_ROOM     65536
 #define LOOK_EVERY     8 /* evictions between looks at the clock */
 
 /* ---- how much has to go ---- */
@@ -96,6 +97,13 @@ static bool is_over(struct vs_store *store, size_t way)
     return e->going;
 }
 
+/* Who waits for memory and tries again has buffers by then that count while its command runs, and not between two: it would
+ * be refused again and again for their sake. */
+static size_t retry_room(const struct evict *e)
+{
+    return e->limit.max / 64 < RETRY_ROOM ? e->limit.max / 64 : RETRY_ROOM;
+}
+
 /* Must something go? */
 static bool must_evict(struct vs_store *store)
 {
@@ -106,7 +114,7 @@ static bool must_evict(struct vs_store *store)
         return false;
     if (is_over(store, way))
         return true;
-    if (e->need && e->used + e->need > evict_goal(store) + way)
+    if (e->need && e->used + e->need + retry_room(e) > evict_goal(store) + way)
         return true;
     if (!p)
         return false;
@@ -171,9 +179,9 @@ enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint6
         e->full = e->used > e->limit.max;
         return e->full ? VS_MEMORY_FULL : VS_MEMORY_OK;
     }
-    if (e->need && e->used + e->need <= evict_goal(store))
-        e->need = 0; /* who waits for it tries again */
     bool force = stalled(store);
+    if (e->need && e->used + e->need + retry_room(e) <= evict_goal(store))
+        e->need = 0; /* who waits for it tries again */
     if (!force && !must_evict(store)) {
         e->full = false;
         e->wanted = e->starved || e->need || e->used > evict_bound(store);

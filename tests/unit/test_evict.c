@@ -169,8 +169,65 @@ static void test_attributes(void **state)
     vs_close(store);
 }
 
+/* ---- who waits and tries again ---- */
+
+#define BUFFERS   24576 /* of a command, while it runs */
+#define ADDED     300
+#define RETRY_MS  20000 /* for all of them */
+#define PLACES    4    /* where the limit stands: at some of them growth fits without the buffers alone */
+#define APART     4096
+
+/* A command's try: its buffers count. */
+static enum vs_status try_adding(struct vs_store *store, struct vs_index *index, uint32_t id)
+{
+    void *buffers = mem_alloc(BUFFERS);
+    vs_memory_check(store, 0, clock_mono_ns() + 150000);
+    struct rng rng = {id + 1};
+    float vector[64];
+    numbered(&rng, vector, OPTIONS.dim);
+    struct vs_element e = {.id = &id, .id_len = sizeof(id), .vector = vector};
+    enum vs_status status = vs_add(index, &e, VS_ADD_ANY, NULL);
+    mem_free(buffers);
+    return status;
+}
+
+/* Refused for the sake of its buffers, a writer is not refused for ever, since between two tries there is room. */
+static void test_retry(void **state)
+{
+    (void)state;
+    struct vs_store *store = open_store(1);
+    struct vs_index *index = create(store, "k", &OPTIONS);
+    fill(index, 0, ELEMENTS);
+    for (uint32_t id = 0; id < ELEMENTS; id++)
+        assert_int_equal(vs_set_deadline(index, &id, sizeof(id), clock_wall_ms() + 3600000), VS_OK);
+    settle(store);
+    for (size_t place = 0; place < PLACES; place++) {
+        size_t used = mem_used_now(true), before = evicted(store);
+        struct vs_index *small = create(store, "small", &OPTIONS);
+        int64_t until_ms = wait_now_ms() + RETRY_MS;
+        vs_set_memory_limit(store, &(struct vs_memory_limit){.max = used + used / 16 + place * APART,
+                                                             .policy = VS_EVICT_TTL_LRU, /* `small` stays */
+                                                             .samples = 5});
+        for (uint32_t id = 0; id < ADDED;) {
+            enum vs_status status = try_adding(store, small, id);
+            id += status == VS_OK;
+            assert_true(status == VS_OK || status == VS_BACKLOG);
+            if (status == VS_BACKLOG)
+                turn(store);
+            if (wait_now_ms() > until_ms)
+                fail_msg("%u of %d added, limit %zu", id, ADDED, store->evict.limit.max);
+        }
+        print_message("%zu: %zu evicted\n", place, evicted(store) - before);
+        set_limit(store, 0);
+        assert_int_equal(vs_remove(store, 0, "small", 5), VS_OK);
+        settle(store);
+    }
+    vs_close(store);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_mending), cmocka_unit_test(test_attributes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_mending), cmocka_unit_test(test_attributes),
+                                       cmocka_unit_test(test_retry)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
