@@ -148,9 +148,7 @@ static void free_records(struct graph *g)
         uint32_t alias = compact_alias(g, slot);
         if (!word || (alias != SLOT_NONE && alias < slot))
             continue; /* a target not filled yet, or the second copy of a moved record */
-        void *x = extra ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
-        if (tomb_dropped(word))
-            x = NULL;
+        void *x = extra && !tomb_dropped(word) ? atomic_load_explicit(&extra[i], memory_order_relaxed) : NULL;
         if (word & TOMB)
             mem_free((void *)(uintptr_t)(word & ~TOMB));
         g->owner.freed(g->owner.arg, atomic_load_explicit(&c->user[i], memory_order_relaxed), x);

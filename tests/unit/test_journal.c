@@ -18,6 +18,7 @@
 #include "lib/journal_bed.h"
 #include "lib/wait.h"
 #include "persist/effect.h"
+#include "persist/journal_int.h"
 #include "persist/journal_read.h"
 #include "persist/le.h"
 #include "persist/vfs_fault.h"
@@ -173,6 +174,71 @@ static void test_groups(void **state)
     journal_reader_close(&reader);
     mem_free(path);
     buf_release(&why);
+    rig_release(&r);
+}
+
+/* ---- little memory ---- */
+
+#define EARLY_MS 250 /* half of the age at which records are synced otherwise */
+#define TRIES    10  /* a busy machine may be late, but not every time */
+
+static bool all_synced(void *arg)
+{
+    struct journal_status s;
+    journal_read_status(arg, &s);
+    return s.synced == s.lsn && !s.held;
+}
+
+/* All is written, and the syncer sleeps until the oldest record has its age. */
+static bool syncer_waits(void *arg)
+{
+    struct journal *j = arg;
+    pthread_mutex_lock(&j->lock);
+    bool so = j->written == j->lsn && !j->sync_idle && !j->syncing;
+    pthread_mutex_unlock(&j->lock);
+    return so;
+}
+
+/* How long records take to be synced. */
+static int64_t synced_after_ms(struct rig *r)
+{
+    int64_t began = wait_now_ms();
+    steps(r, 5);
+    journal_turn(r->journal);
+    assert_true(wait_until(all_synced, r->journal, 10000));
+    return wait_now_ms() - began;
+}
+
+/* Under everysec what takes more memory than may be held is synced at once, and where it takes too much writers wait. */
+static void test_hold(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct vfs v = rig_vfs_unsynced();
+    int64_t soonest = INT64_MAX;
+    bool full = false;
+    begin(&r, &v, JOURNAL_EVERYSEC);
+    for (int i = 0; i < TRIES && soonest >= EARLY_MS; i++) {
+        journal_set_hold(r.journal, SIZE_MAX, SIZE_MAX);
+        steps(&r, 1);
+        assert_true(wait_until(syncer_waits, r.journal, 10000));
+        journal_set_hold(r.journal, 1, SIZE_MAX);
+        int64_t ms = synced_after_ms(&r);
+        soonest = ms < soonest ? ms : soonest;
+    }
+    assert_true(soonest < EARLY_MS);
+    journal_set_hold(r.journal, SIZE_MAX, SIZE_MAX);
+    assert_true(synced_after_ms(&r) >= EARLY_MS);
+    journal_set_hold(r.journal, SIZE_MAX, 1);
+    for (int i = 0; i < TRIES && !full; i++) {
+        steps(&r, 5);
+        journal_turn(r.journal);
+        full = journal_full(r.journal);
+        assert_true(wait_until(all_synced, r.journal, 10000));
+        assert_false(journal_full(r.journal));
+    }
+    assert_true(full);
+    assert_int_equal(rig_close(&r), VS_OK);
     rig_release(&r);
 }
 
@@ -566,6 +632,7 @@ int main(void)
         TEST(test_write_always),
         TEST(test_go_on),
         TEST(test_groups),
+        TEST(test_hold),
         TEST(test_not_open),
         TEST(test_rotate),
         TEST(test_failures),
