@@ -38,11 +38,10 @@
 #define MEASURE_AGE_NS 2000000
 #define CACHES         32768
 #define BESIDE_SHARE   4
-#define BESIDE_FADES   2048 /* looks, each the age apart at least */
-#define STALL_NS       300000000ull   /* nothing has come back for so long, and nothing is being fetched */
+#define BESIDE_FADES   2048         /* looks, each the age apart at least */
+#define STALL_NS       300000000ull /* nothing has come back for so long, and nothing is being fetched */
 #define PATIENCE_NS    30000000000ull /* or for so long, whatever is */
 #define STALL_BATCH    BATCH_SIZE
-#define RETRY_ROOM     65536
 #define LOOK_EVERY     8 /* evictions between looks at the clock */
 
 /* ---- how much has to go ---- */
@@ -97,13 +96,6 @@ static bool is_over(struct vs_store *store, size_t way)
     return e->going;
 }
 
-/* Who waits for memory and tries again has buffers by then that count while its command runs, and not between two: it would
- * be refused again and again for their sake. */
-static size_t retry_room(const struct evict *e)
-{
-    return e->limit.max / 64 < RETRY_ROOM ? e->limit.max / 64 : RETRY_ROOM;
-}
-
 /* Must something go? */
 static bool must_evict(struct vs_store *store)
 {
@@ -114,13 +106,14 @@ static bool must_evict(struct vs_store *store)
         return false;
     if (is_over(store, way))
         return true;
-    if (e->need && e->used + e->need + retry_room(e) > evict_goal(store) + way)
+    if (e->need && e->used + e->need + e->retry_room > evict_goal(store) + way)
         return true;
     if (!p)
         return false;
     struct graph_slack s = graph_slack(p->graph);
     size_t others = way - (p->coming < way ? p->coming : way);
-    return e->used + s.chunk_bytes > evict_goal(store) + others && s.slots - s.alive < evict_reserve(&s);
+    return e->used + s.chunk_bytes > evict_goal(store) + others &&
+           s.slots - s.alive < evict_reserve(&s);
 }
 
 /* Memory that was to come has not: whatever holds it up (too few dead to close a batch), more deaths help. While it is
@@ -158,6 +151,14 @@ static enum vs_status evict_some(struct vs_store *store, size_t at_least, uint64
     return VS_OK;
 }
 
+/* Nothing is left to evict. Does nothing come back either? What the last dead leave behind does not, if too few to be mended:
+ * when that has been waited for once, in vain, it is not waited for again until something is being fetched. */
+static bool nothing_comes(const struct vs_store *store, bool waited)
+{
+    const struct evict *e = &store->evict;
+    return !evict_on_its_way(e) || ((waited || e->full) && !evict_under_way(store));
+}
+
 static enum vs_memory_state state_of(const struct vs_store *store)
 {
     size_t limit = evict_bound(store) + store->evict.limit.max / TIGHT_SHARE;
@@ -180,7 +181,7 @@ enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint6
         return e->full ? VS_MEMORY_FULL : VS_MEMORY_OK;
     }
     bool force = stalled(store);
-    if (e->need && e->used + e->need + retry_room(e) <= evict_goal(store))
+    if (e->need && e->used + e->need + e->retry_room <= evict_goal(store))
         e->need = 0; /* who waits for it tries again */
     if (!force && !must_evict(store)) {
         e->full = false;
@@ -192,7 +193,7 @@ enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint6
         e->mend -= e->mend / 8; /* who is added to says what it is now */
     }
     enum vs_status status = evict_some(store, force ? STALL_BATCH : 0, until_ns);
-    e->full = status == VS_NOTFOUND && !evict_on_its_way(e);
+    e->full = status == VS_NOTFOUND && nothing_comes(store, force);
     e->wanted = status != VS_NOTFOUND && (must_evict(store) || e->starved || e->need);
     if (e->full && e->used > e->limit.max)
         return VS_MEMORY_FULL;
@@ -202,8 +203,7 @@ enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint6
 
 bool vs_memory_wanted(struct vs_store *store)
 {
-    atomic_store_explicit(&store->evict.awaited, store->evict.wanted,
-                          memory_order_relaxed);
+    atomic_store_explicit(&store->evict.awaited, store->evict.wanted, memory_order_relaxed);
     return store->evict.wanted || store->evict.scanning;
 }
 
@@ -231,7 +231,7 @@ void vs_set_memory_limit(struct vs_store *store, const struct vs_memory_limit *l
     store->use.kind = kind_of(limit);
     e->nvictims = 0;
     e->full = e->starved = false;
-    e->need = 0;
+    e->need = e->retry_room = 0;
     e->wanted = limit->max != 0;
     e->stalled_ns = 0;
     e->mend = 0;

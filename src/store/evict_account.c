@@ -5,6 +5,8 @@
 #include "store/evict_int.h"
 
 #define LARGE_SHARE 16
+#define RETRY_FIRST 4096
+#define RETRY_SHARE 8 /* up to such a part of the limit */
 #define MAP_CELL    8 /* bytes an id takes in the map, about */
 
 size_t evict_goal(const struct vs_store *store)
@@ -220,6 +222,18 @@ void evict_added(struct partition *p)
         e->starved = false;
 }
 
+/* Somebody waits for so many bytes and tries again when they are there. While its command runs, buffers count that do not
+ * between two tries: refused for their sake, it would be refused for ever. So whoever comes back and is refused once more
+ * has to find more, twice as much each time, and less again once it went well. */
+static enum vs_status wait_for(struct evict *e, size_t bytes)
+{
+    if (!e->need && e->retry_room < e->limit.max / RETRY_SHARE)
+        e->retry_room = e->retry_room ? 2 * e->retry_room : RETRY_FIRST;
+    e->need = bytes > e->need ? bytes : e->need;
+    e->wanted = true;
+    return VS_BACKLOG;
+}
+
 /* Has a record so large still a place? What counts is used now, whatever came since the last look. */
 static enum vs_status heap_room(struct vs_store *store, size_t bytes)
 {
@@ -231,9 +245,7 @@ static enum vs_status heap_room(struct vs_store *store, size_t bytes)
         return VS_OK;
     if (!evicts || e->full)
         return VS_FULL;
-    e->wanted = true;
-    e->need = bytes > e->need ? bytes : e->need;
-    return VS_BACKLOG;
+    return wait_for(e, bytes);
 }
 
 enum vs_status evict_room(struct partition *p, size_t bytes)
@@ -253,16 +265,15 @@ enum vs_status evict_room(struct partition *p, size_t bytes)
         room += e->limit.max / CUT_SHARE;
     if (growth <= room || !s.slots) { /* a new partition begins, whatever */
         store->env.headroom -= growth < store->env.headroom ? growth : store->env.headroom;
+        e->retry_room /= 2;
         return VS_OK;
     }
     if (e->limit.policy == VS_EVICT_NOTHING || e->full)
         return VS_FULL;
+    if (s.slots < CHUNK_SLOTS) /* no death in it would help */
+        return wait_for(e, growth);
     e->wanted = true;
-    if (s.slots < CHUNK_SLOTS) { /* no death in it would help */
-        e->need = growth > e->need ? growth : e->need;
-    } else {
-        e->pressing = p;
-        e->starved = true;
-    }
+    e->pressing = p;
+    e->starved = true;
     return VS_BACKLOG;
 }

@@ -79,16 +79,22 @@ static void offer_element(struct vs_store *store, const struct vs_index *index,
         offer(&store->evict, &v);
 }
 
-/* The `i`th of a round. Of elements with a deadline, where only those may go, under volatile-ttl the first. */
+/* Where only elements with a deadline may go: any of them, under volatile-ttl the `i`th. */
+static void sample_ending_element(struct vs_store *store, const struct vs_index *index, const struct partition *p, unsigned i)
+{
+    size_t n = p->stub ? 0 : p->deadlines.n;
+    size_t at = store->evict.limit.policy == VS_EVICT_TTL ? i : n ? rng_below(&store->rng, n) : 0;
+    if (at < n && !graph_damaged(p->graph))
+        offer_element(store, index, p, (uint32_t)heap_cell_at(&p->deadlines, at)->what);
+}
+
+/* The `i`th of a round. */
 static void sample_element(struct vs_store *store, const struct vs_index *index, unsigned i)
 {
     struct partition *p = random_partition(store, index);
     struct graph_slack s;
     if (volatile_only(store) && !index->deadline_ms) {
-        size_t n = p->stub ? 0 : p->deadlines.n;
-        size_t at = store->evict.limit.policy == VS_EVICT_TTL ? i : n ? rng_below(&store->rng, n) : 0;
-        if (at < n && !graph_damaged(p->graph))
-            offer_element(store, index, p, (uint32_t)heap_cell_at(&p->deadlines, at)->what);
+        sample_ending_element(store, index, p, i);
         return;
     }
     if (p->stub || graph_damaged(p->graph) || !(s = graph_slack(p->graph)).slots)
@@ -142,6 +148,18 @@ static void sample_ending_keys(struct vs_store *store)
     }
 }
 
+/* The same from the other end, for where few of many elements have a deadline. */
+static void sample_ending_parts(struct vs_store *store)
+{
+    const struct heap *parts = &store->expiry.parts;
+    for (unsigned i = 0; i < store->evict.limit.samples && parts->n; i++) {
+        size_t at = rng_below(&store->rng, parts->n);
+        const struct partition *p = (const struct partition *)(uintptr_t)heap_cell_at(parts, at)->what;
+        if (p->index && p->index->large)
+            sample_ending_element(store, p->index, p, i);
+    }
+}
+
 /* A round of samples: so many elements, and so many keys of each database. */
 static void sample(struct vs_store *store)
 {
@@ -153,6 +171,8 @@ static void sample(struct vs_store *store)
     }
     if (volatile_only(store)) {
         sample_ending_keys(store);
+        if (!store->evict.nvictims)
+            sample_ending_parts(store);
         return;
     }
     for (unsigned db = 0; db < store->options.databases; db++) {

@@ -221,6 +221,7 @@ struct evict {
     struct partition *pressing;      /* wants a slot where none is to be had; NULL */
     bool starved;                    /* and a writer waits for it */
     size_t need;                     /* bytes that a small partition has to grow by, and waits for; 0 */
+    size_t retry_room;               /* bytes that have to be free beside them before it tries again */
     bool full;                       /* nothing was left to evict when last tried */
     bool wanted;
     _Atomic bool awaited;            /* memory that workers free is waited for */
