@@ -100,19 +100,24 @@ static double recall_at(struct bed *b, const struct vecfile_floats *queries, con
     return (double)hits / (double)(queries->rows * K);
 }
 
-/* `rows` are what the index should hold now, as base rows by id. */
-static void bed_measure(struct bed *b, const struct vecfile_floats *rows, const struct vecfile_floats *queries,
-                        enum vec_metric metric, const char *what, struct measured *out)
+static struct vecfile_ints truth_of(const struct vecfile_floats *rows, const struct vecfile_floats *queries,
+                                    enum vec_metric metric)
 {
     struct vecfile_ints truth;
+    assert_int_equal(truth_compute(rows, queries, metric, K, THREADS, &truth), VS_OK);
+    return truth;
+}
+
+/* `truth` is that of the rows the index should hold now, by id. */
+static void bed_measure(struct bed *b, const struct vecfile_floats *queries, const struct vecfile_ints *truth, const char *what,
+                        struct measured *out)
+{
     struct vs_memory memory;
     struct mem_stats stats;
     assert_int_equal(vs_settle(b->store, 300000), VS_OK);
     assert_null(store_check(b->store));
-    assert_int_equal(truth_compute(rows, queries, metric, K, THREADS, &truth), VS_OK);
-    out->recall[0] = recall_at(b, queries, &truth, 64);
-    out->recall[1] = recall_at(b, queries, &truth, 128);
-    vecfile_ints_release(&truth);
+    out->recall[0] = recall_at(b, queries, truth, 64);
+    out->recall[1] = recall_at(b, queries, truth, 128);
     vs_index_memory(b->index, &memory);
     out->memory = memory.total;
     mem_purge();
@@ -166,23 +171,24 @@ static void test_real(void **state)
     struct measured whole, half, halved, replaced;
     size_t n = base.rows;
     struct vecfile_floats rows = {n / 2, base.cols, base.data};
+    struct vecfile_ints truth_half = truth_of(&rows, &query, VEC_L2), truth = truth_of(&base, &query, VEC_L2);
     bed_open(&b, (uint32_t)base.cols, VEC_L2);
     for (uint32_t i = 0; i < n / 2; i++)
         bed_put(&b, i, row(i));
-    bed_measure(&b, &rows, &query, VEC_L2, "a half, fresh", &half);
+    bed_measure(&b, &query, &truth_half, "a half, fresh", &half);
     vs_close(b.store);
 
     bed_open(&b, (uint32_t)base.cols, VEC_L2);
     for (uint32_t i = 0; i < n; i++)
         bed_put(&b, i, row(i));
-    bed_measure(&b, &base, &query, VEC_L2, "whole, fresh", &whole);
+    bed_measure(&b, &query, &truth, "whole, fresh", &whole);
     assert_true(whole.recall[0] >= 0.99);
 
     /* replaced three times, at last by itself */
     for (uint32_t round = 1; round <= 3; round++)
         for (uint32_t i = 0; i < n; i++)
             bed_put(&b, i, row(i + (3 - round) * 1237));
-    bed_measure(&b, &base, &query, VEC_L2, "replaced three times", &replaced);
+    bed_measure(&b, &query, &truth, "replaced three times", &replaced);
     near(&replaced, &whole);
     vs_close(b.store);
 
@@ -203,9 +209,11 @@ static void test_real(void **state)
         if (order[i] >= n / 2)
             bed_delete(&b, order[i]);
     free(order);
-    bed_measure(&b, &rows, &query, VEC_L2, "a half deleted", &halved);
+    bed_measure(&b, &query, &truth_half, "a half deleted", &halved);
     near(&halved, &half);
     vs_close(b.store);
+    vecfile_ints_release(&truth_half);
+    vecfile_ints_release(&truth);
 }
 
 /* ---- inner products, norms over a decade ---- */
@@ -230,13 +238,15 @@ static void test_inner_product(void **state)
         for (uint32_t j = 0; j < dim; j++)
             rows.data[i * dim + j] *= norm;
     }
+    struct vecfile_ints truth = truth_of(&rows, &queries, VEC_IP);
     struct bed b;
     struct measured m;
     bed_open(&b, dim, VEC_IP);
     for (uint32_t i = 0; i < n; i++)
         bed_put(&b, i, rows.data + (size_t)i * dim);
-    bed_measure(&b, &rows, &queries, VEC_IP, "inner product, norms 1..10", &m);
+    bed_measure(&b, &queries, &truth, "inner product, norms 1..10", &m);
     vs_close(b.store);
+    vecfile_ints_release(&truth);
     free(rows.data);
     free(queries.data);
     assert_true(m.recall[1] >= 0.95);
@@ -262,6 +272,7 @@ static void test_types(void **state)
         generate_rows_parallel(model, GENERATE_BASE, 0, n, THREADS, rows.data);
         generate_rows_parallel(model, GENERATE_QUERY, 0, QUERIES, THREADS, queries.data);
         generate_model_free(model);
+        struct vecfile_ints truth = truth_of(&rows, &queries, (enum vec_metric)metric);
         for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
             struct bed b;
             struct measured m;
@@ -270,10 +281,11 @@ static void test_types(void **state)
             for (uint32_t i = 0; i < n; i++)
                 bed_put(&b, i, rows.data + (size_t)i * dim);
             snprintf(what, sizeof(what), "%u-d %s %s", dim, vec_metric_name((enum vec_metric)metric), vec_type_name(types[t].type));
-            bed_measure(&b, &rows, &queries, (enum vec_metric)metric, what, &m);
+            bed_measure(&b, &queries, &truth, what, &m);
             vs_close(b.store);
             assert_true(m.recall[1] >= types[t].floor);
         }
+        vecfile_ints_release(&truth);
         free(rows.data);
         free(queries.data);
     }
