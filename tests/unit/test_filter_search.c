@@ -324,7 +324,7 @@ static void test_beside_writer(void **state)
 {
     (void)state;
     struct bed b;
-    make(&b, 4000, &(struct vs_index_options){0}, 2);
+    make(&b, RUN_RACES ? 2000 : 4000, &(struct vs_index_options){0}, 2);
     struct vs_filter *f = filter(".m < 300 and .tag != 't1'", true);
     struct waiting w = {0};
     for (int round = 0; round < (int)so_many(300); round++) {

@@ -166,7 +166,7 @@ static void one_cut(uint64_t seed, const struct plan *p)
 
 static void many(struct plan p, unsigned rounds)
 {
-    for (unsigned i = 0; i < (quick ? rounds / 6 + 1 : rounds); i++) {
+    for (unsigned i = 0; i < (RUN_RACES ? rounds / 12 + 1 : quick ? rounds / 6 + 1 : rounds); i++) {
         p.o.seed = base_seed + i;
         p.way = p.o.threads ? 2 : (int)(i % 2);
         one_cut(base_seed + i, &p);
