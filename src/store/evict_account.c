@@ -6,7 +6,7 @@
 
 #define LARGE_SHARE 16
 #define RETRY_FIRST 4096
-#define RETRY_SHARE 8 /* up to such a part of the limit */
+#define RETRY_SHARE 8 /* it is not doubled any more from such a part of the limit on */
 #define MAP_CELL    8 /* bytes an id takes in the map, about */
 
 size_t evict_goal(const struct vs_store *store)
@@ -224,7 +224,7 @@ void evict_added(struct partition *p)
 
 /* Somebody waits for so many bytes and tries again when they are there. While its command runs, buffers count that do not
  * between two tries: refused for their sake, it would be refused for ever. So whoever comes back and is refused once more
- * has to find more, twice as much each time, and less again once it went well. */
+ * has to find more, twice as much each time, and half of it once a partition has grown. */
 static enum vs_status wait_for(struct evict *e, size_t bytes)
 {
     if (!e->need && e->retry_room < e->limit.max / RETRY_SHARE)

@@ -173,6 +173,7 @@ static void test_attributes(void **state)
 
 #define BUFFERS  98304 /* of a command, while it runs */
 #define RETRY_MS 20000 /* between two that are added */
+#define FEW      1000  /* beside ELEMENTS */
 
 /* A command's try: its buffers count. */
 static enum vs_status try_adding(struct vs_store *store, struct vs_index *index, uint32_t id)
@@ -202,6 +203,12 @@ static enum vs_status add_waiting(struct vs_store *store, struct vs_index *index
     }
 }
 
+static void end_later(struct vs_index *index, uint32_t n)
+{
+    for (uint32_t id = 0; id < n; id++)
+        assert_int_equal(vs_set_deadline(index, &id, sizeof(id), clock_wall_ms() + 3600000), VS_OK);
+}
+
 /* Who waits for memory is not refused for ever for the sake of buffers that are not there between two tries. And it does not
  * wait for what nobody will fetch: when the last element that may go is gone it is told that memory is full. */
 static void add_until_full(uint32_t n)
@@ -209,8 +216,7 @@ static void add_until_full(uint32_t n)
     struct vs_store *store = open_store(1);
     struct vs_index *index = create(store, "k", &OPTIONS), *small = create(store, "small", &OPTIONS);
     fill(index, 0, n);
-    for (uint32_t id = 0; id < n; id++)
-        assert_int_equal(vs_set_deadline(index, &id, sizeof(id), clock_wall_ms() + 3600000), VS_OK);
+    end_later(index, n);
     settle(store);
     vs_set_memory_limit(store, &(struct vs_memory_limit){.max = mem_used_now(true) + mem_used_now(true) / 16,
                                                          .policy = VS_EVICT_TTL_LRU, /* `small` stays */
@@ -232,9 +238,29 @@ static void test_retry(void **state)
     add_until_full(1390); /* too few are dead in the end to be mended */
 }
 
+/* Few that may go are found beside many that may not, before memory is said to be full. */
+static void test_few_ending(void **state)
+{
+    (void)state;
+    struct vs_store *store = open_store(1);
+    struct vs_index *few = create(store, "few", &OPTIONS), *many = create(store, "many", &OPTIONS);
+    fill(few, 0, FEW);
+    end_later(few, FEW);
+    fill(many, 0, ELEMENTS);
+    settle(store);
+    vs_set_memory_limit(store, &(struct vs_memory_limit){
+                                   .max = mem_used_now(true) / 2, .policy = VS_EVICT_TTL_LRU, .samples = 5});
+    int64_t until_ms = wait_now_ms() + RETRY_MS;
+    while (turn(store) != VS_MEMORY_FULL)
+        assert_true(wait_now_ms() < until_ms);
+    assert_int_equal(vs_index_count(few), 0);
+    assert_int_equal(vs_index_count(many), ELEMENTS);
+    vs_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_mending), cmocka_unit_test(test_attributes),
-                                       cmocka_unit_test(test_retry)};
+                                       cmocka_unit_test(test_retry), cmocka_unit_test(test_few_ending)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
