@@ -1,5 +1,9 @@
 /* Saving small partitions: those of fewer than 1024 slots, which have no graph. Many share a file. One
- * that has not changed stays in its pack, unless less than half of the pack is still in use.
+ * that has not changed stays in its pack, unless less than half of what the pack holds is still in use.
+ *
+ * What surrounds the partitions takes more than a few tiny ones do: a pack of those uses less than half of
+ * its file from the beginning. So that there are not as many files as tiny partitions, such a pack joins the
+ * next one that is written; but none is written for its sake: where nothing has changed, nothing is.
  *
  *   SMALL   u32 n, u32 0 | n x u64 born | n x u8 level | to 16 | n rows | n originals | n ids as the
  *           store keeps them | n x {u32 length, bytes} attributes, length 0xFFFFFFFF: none |
@@ -37,6 +41,28 @@ static void count_live(struct snapshot_save *s)
     for (struct save_part *sp = s->small; sp; sp = sp->next_todo)
         if ((x = in_pack(s, sp, &file)))
             file->live += x->bytes;
+}
+
+static bool mostly_unused(const struct saved_file *file)
+{
+    return 2 * file->live + SEGMENT_ALIGN + SEGMENT_FOOTER < file->file.sums.size;
+}
+
+/* Is a pack written in any case: for what has changed, or to leave one that is mostly unused? */
+static bool must_write(const struct snapshot_save *s)
+{
+    for (const struct save_part *sp = s->small; sp; sp = sp->next_todo) {
+        struct saved_file *file;
+        if (in_pack(s, sp, &file) ? mostly_unused(file) : sp->state && sp->state->alive)
+            return true;
+    }
+    return false;
+}
+
+/* `written`: another pack is in any case. */
+static bool is_left(const struct saved_file *file, bool written)
+{
+    return mostly_unused(file) || (written && 2 * file->live < file->file.sums.size);
 }
 
 struct small {
@@ -149,6 +175,7 @@ struct packed {
 struct pack {
     struct packed *part;
     size_t n, cap;
+    bool written;                    /* one is, in any case */
     struct segment_set *set;         /* of the next */
     struct region *from;             /* what stubs are read from, or NULL .. */
     const struct saved_file *from_file; /* .. of this file */
@@ -222,7 +249,7 @@ static bool save_small(struct snapshot_save *s, struct save_part *sp, struct pac
 {
     struct saved_file *file;
     const struct snapshot_section *old = in_pack(s, sp, &file);
-    if (old ? file->live >= file->file.sums.size / 2 : !sp->state)
+    if (old ? !is_left(file, pack->written) : !sp->state)
         return save_kept(s, sp);
     if (!sp->state)
         return move_stub(s, sp, pack, old, file);
@@ -244,6 +271,7 @@ bool save_packs(struct snapshot_save *s)
     struct small *x = mem_try_alloc(sizeof(*x));
     bool ok = x || save_fail(s, VS_NOMEM, "out of memory");
     count_live(s);
+    pack.written = must_write(s);
     for (struct save_part *sp = s->small; sp && ok; sp = sp->next_todo) {
         ok = save_small(s, sp, &pack, x) && !save_stopped(s);
         atomic_fetch_add_explicit(&s->done, 1, memory_order_relaxed);

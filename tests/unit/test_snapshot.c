@@ -131,10 +131,7 @@ static bool save(struct node *n, bool rewrite, void (*meanwhile)(struct node *n)
 
 /* ---- commands ---- */
 
-/* The beam of insertions where an index does not say: graphs that are built fast, but in the test that sets 0, which has the
- * default. */
-#define BEAM 40
-static uint32_t beam = BEAM;
+#define BEAM 40 /* of insertions where an index does not say: graphs that are built fast */
 
 static struct vs_index *index_of(struct vs_store *store, const char *key,
                                  const struct vs_index_options *o)
@@ -142,7 +139,7 @@ static struct vs_index *index_of(struct vs_store *store, const char *key,
     struct vs_index *index = vs_find(store, 0, key, strlen(key));
     struct vs_index_options with = *o;
     if (!with.ef_construction)
-        with.ef_construction = beam;
+        with.ef_construction = BEAM;
     if (!index)
         assert_int_equal(vs_create(store, 0, key, strlen(key), &with, &index), VS_OK);
     return index;
@@ -338,10 +335,8 @@ static void test_kept(void **state)
     (void)state;
     struct node n;
     struct rng r = {seed};
-    beam = 0;
     node_open(&n);
     change_all(n.store, &r, run_quick() ? 12000 : 30000);
-    beam = BEAM;
     settle(n.store);
     assert_true(save(&n, false, NULL));
     struct vfs_names first = files();
@@ -377,6 +372,70 @@ static void test_kept(void **state)
     vfs_names_release(&third);
     vfs_names_release(&fourth);
     vfs_names_release(&fifth);
+}
+
+static void add(struct vs_store *store, const char *key, unsigned first, unsigned n)
+{
+    for (unsigned i = first; i < first + n; i++) {
+        char id[32];
+        float v[DIM] = {(float)i, 1};
+        struct vs_element e = {.id = id, .id_len = (size_t)snprintf(id, sizeof(id), "element:%u", i), .vector = v,
+                               .past_backlog = true};
+        assert_int_equal(vs_add(index_of(store, key, &plain), &e, VS_ADD_ANY, NULL), VS_OK);
+    }
+}
+
+/* Saves; how many files it made. */
+static size_t made_by_save(struct node *n)
+{
+    struct vfs_names before = files();
+    assert_true(save(n, false, NULL));
+    struct vfs_names after = files();
+    size_t made = after.count - in_common(&before, &after);
+    vfs_names_release(&before);
+    vfs_names_release(&after);
+    return made;
+}
+
+static size_t files_there(void)
+{
+    struct vfs_names names = files();
+    size_t n = names.count;
+    vfs_names_release(&names);
+    return n;
+}
+
+/* Packs of tiny partitions, which fill less than half of their files: they stay when nothing has changed, and become one when
+ * something has. One that is mostly unused is left at once. */
+static void test_kept_packs(void **state)
+{
+    (void)state;
+    struct node n;
+    node_open(&n);
+    assert_true(save(&n, false, NULL)); /* makes the folder */
+    add(n.store, "a", 0, 12);
+    assert_int_equal(made_by_save(&n), 1);
+    assert_int_equal(made_by_save(&n), 0);
+    add(n.store, "b", 0, 1);
+    assert_int_equal(made_by_save(&n), 1); /* "a" is in it, too */
+    assert_int_equal(made_by_save(&n), 0);
+    assert_int_equal(files_there(), 1);
+    add(n.store, "large", 0, 200);
+    assert_int_equal(made_by_save(&n), 1);
+    add(n.store, "b", 1, 1); /* "large" stays, and uses most of its file */
+    assert_int_equal(made_by_save(&n), 1);
+    assert_int_equal(made_by_save(&n), 0);
+    assert_int_equal(files_there(), 2);
+    assert_int_equal(vs_remove(n.store, 0, "large", 5), VS_OK);
+    assert_int_equal(made_by_save(&n), 1);
+    assert_int_equal(made_by_save(&n), 0);
+    assert_int_equal(files_there(), 1);
+    node_close(&n);
+    node_open(&n);
+    assert_int_equal(made_by_save(&n), 0);
+    assert_int_equal(vs_index_count(vs_find(n.store, 0, "a", 1)), 12);
+    assert_int_equal(vs_index_count(vs_find(n.store, 0, "b", 1)), 2);
+    node_close(&n);
 }
 
 static void test_leftovers(void **state)
@@ -721,6 +780,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_meanwhile, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_kept_packs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_leftovers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lock, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rewrite, set_up, tear_down),
