@@ -128,6 +128,8 @@ static bool take_frame(struct link *l, const struct journal_frame *f, const uint
         return true;
     if (l->full || (l->part && wire_is_data(f->type)))
         return link_spoil(l, "a record comes before the snapshot has ended");
+    if (f->type == WIRE_GETACK)
+        l->asked_ns = clock_mono_ns();
     if (wire_is_data(f->type)) {
         l->at.offset += WIRE_FRAME + f->bytes;
         l->at.lsn = f->lsn;

@@ -39,7 +39,9 @@ struct link {
     int fd;
     struct buf in;                 /* what has come .. */
     size_t used;                   /* .. and has been understood */
-    uint64_t ack_ns, sent_ack;     /* the last one sent */
+    uint64_t ack_ns;               /* the last one sent */
+    uint64_t asked_ns;             /* the primary asked for one last */
+    bool trickles;                 /* little has come, and shortly before, too */
     bool streams;                  /* the handshake is over */
     struct link_item *frames;      /* being gathered */
     /* of a full synchronisation */

@@ -20,6 +20,9 @@
 #define READ_BYTES ((size_t)256 << 10)
 #define SYNC_READ_BYTES 1024
 #define ACK_NS 1000000000ull /* between two that nobody asked for */
+#define NAP_NS 1000000       /* between two looks at a stream that trickles */
+#define TRICKLE_BYTES ((ssize_t)32 << 10)
+#define AWAKE_NS 20000000ull /* after the primary has asked for an acknowledgement */
 
 /* Waits for the socket until `until_ns`. False: time is up, it is to stop, or it has failed. */
 static bool wait_for(struct link *l, short events, uint64_t until_ns)
@@ -48,6 +51,24 @@ static bool wait_for(struct link *l, short events, uint64_t until_ns)
         if (n > 0 && p[0].revents)
             return true;
     }
+}
+
+/* Each record that comes while the thread waits for it wakes it, which costs the primary, who has to do that, as much as
+ * sending. Where little comes and often, and nobody waits for an acknowledgement, what has come is looked for once in a
+ * while instead: the socket has no waiter then. The loop can still end it. */
+static void nap(struct link *l)
+{
+    struct pollfd wakeup = {.fd = l->wakeup, .events = POLLIN};
+    struct timespec while_ns = {.tv_nsec = NAP_NS};
+    l->trickles = false;
+    ppoll(&wakeup, 1, &while_ns, NULL);
+}
+
+static void note_received(struct link *l, ssize_t n)
+{
+    uint64_t now = clock_mono_ns(), last = atomic_load_explicit(&l->last_ns, memory_order_relaxed);
+    l->trickles = l->streams && n < TRICKLE_BYTES && now - last < 2 * NAP_NS && now - l->asked_ns > AWAKE_NS;
+    atomic_store_explicit(&l->last_ns, now, memory_order_relaxed);
 }
 
 static uint64_t deadline(const struct link *l)
@@ -128,14 +149,16 @@ bool link_receive(struct link *l)
         ssize_t n = recv(l->fd, room, most, 0);
         if (n > 0) {
             l->in.len += (size_t)n;
-            atomic_store_explicit(&l->last_ns, clock_mono_ns(), memory_order_relaxed);
+            note_received(l, n);
             return true;
         }
         if (n == 0)
             return link_fail(l, "the primary has closed the connection");
         if (errno != EAGAIN && errno != EINTR)
             return link_fail(l, "receiving: %s", strerror(errno));
-        if (!wait_for(l, POLLIN, atomic_load(&l->last_ns) + (uint64_t)l->timeout_ms * 1000000))
+        if (l->trickles && !l->full && !l->part)
+            nap(l);
+        else if (!wait_for(l, POLLIN, atomic_load(&l->last_ns) + (uint64_t)l->timeout_ms * 1000000))
             return false;
     }
 }
