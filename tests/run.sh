@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the tests that `make test` has built, and what else must hold: the programs, the same under sanitizers, the checks of
-# tests/check, a short fuzzing. One line a program; its output only when it failed. The last line: `N passed, N failed`.
+# tests/check, a short fuzzing. One line a program, with its seconds and those of processor time; its output only when it failed. The last line: `N passed, N failed`.
 #
 # Environment: BUILD (build), TESTS (only programs whose name contains it, and nothing else), TEST_TIMEOUT (seconds a
 # program, 180), VECSTORE_DRILL=full (drills at full count, with what they print), FUZZ_TIME (seconds a fuzz target, 6), MAKE, CI_SKIP_SANITIZERS=1 (programs, checks and fuzzing alone).
@@ -30,16 +30,16 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/vecstore-tests-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 export TMPDIR=$scratch
 
-line() { # line VERDICT NAME COUNT MILLISECONDS
-    printf '  %-6s %-44s %5s %8.2f s\n' "$1" "$2" "$3" "$(($4 / 10))e-2"
+line() { # line VERDICT NAME COUNT MILLISECONDS CPU
+    printf '  %-6s %-44s %5s %8.2f s %8.2f s\n' "$1" "$2" "$3" "$(($4 / 10))e-2" "$(($5 / 10))e-2"
 }
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
-# counted NAME OUTPUT-FILE STATUS MILLISECONDS: adds up what a cmocka program printed. Every test that neither passed nor was
+# counted NAME OUTPUT-FILE STATUS MILLISECONDS CPU: adds up what a cmocka program printed. Every test that neither passed nor was
 # skipped counts as failed; a program that ended badly counts at least one.
 counted() {
-    local name=$1 output=$2 status=$3 ms=$4 ok bad ran
+    local name=$1 output=$2 status=$3 ms=$4 cpu=$5 ok bad ran
     ok=$(grep -c '^\[       OK \] ' "$output")
     bad=$(grep -cE '^\[  FAILED  \] [^0-9]|^\[  ERROR   \] [^-]' "$output")
     ran=$(sed -n 's/^\[==========\] .*Running \([0-9]*\) test.*/\1/p' "$output" | awk '{n += $1} END {print n + 0}')
@@ -61,10 +61,10 @@ counted() {
     passed=$((passed + ok))
     failed=$((failed + bad))
     if [ "$bad" -eq 0 ]; then
-        line ok "$name" "$ok" "$ms"
+        line ok "$name" "$ok" "$ms" "$cpu"
         return
     fi
-    line FAILED "$name" "$bad" "$ms"
+    line FAILED "$name" "$bad" "$ms" "$cpu"
     failures+=("$name")
     case $status in
         124 | 137) echo "    ended after $limit s" ;;
@@ -74,40 +74,64 @@ counted() {
     tail -n 120 "$output" | sed 's/^/    | /'
 }
 
-# timed FILE COMMAND...: its output goes to FILE, its exit status and milliseconds to FILE.end.
+# timed FILE COMMAND...: its output goes to FILE, its exit status, milliseconds and milliseconds of processor time to FILE.end.
 timed() {
-    local file=$1 began status
+    local file=$1 began status user system
     shift
     began=$(now_ms)
     # The braces keep the shell's own word about a crash out of the way.
     {
-        timeout -k 5 "$limit" "$@" >"$file" 2>&1 </dev/null
+        TIMEFORMAT='%3U %3S'
+        { time timeout -k 5 "$limit" "$@" >"$file" 2>&1 </dev/null; } 2>"$file.cpu"
         status=$?
     } 2>/dev/null
-    echo "$status $(($(now_ms) - began))" >"$file.end"
+    read -r user system < <(tail -n 1 "$file.cpu" | tr -d .)
+    echo "$status $(($(now_ms) - began)) $((10#${user:-0} + 10#${system:-0}))" >"$file.end"
 }
 
-# side_by_side RUN REPORT NAME...: RUN NAME FILE for each, `at_once` of them at a time, which leaves FILE and FILE.end as timed
-# does; then REPORT NAME FILE STATUS MILLISECONDS, in the order of the names.
+# side_by_side RUN REPORT NAME...: RUN NAME FILE for each, which leaves FILE and FILE.end as timed does; when it has ended, REPORT
+# NAME FILE STATUS MILLISECONDS CPU. `at_once` of them run at a time. Those whose source says `run: beside` mostly wait: `beside` of
+# them run beside the others, more when no others are left, the last ones (drills, which take longest) first.
 at_once=1
+beside=0
 side_by_side() {
-    local run=$1 report=$2 status ms started=0 reported=0 output
+    local run=$1 report=$2 status ms cpu left i next waiter busy idle output
     shift 2
-    local names=("$@")
-    while [ $reported -lt $# ]; do
-        while [ $started -lt $# ] && [ "$(jobs -pr | wc -l)" -lt $at_once ]; do
-            "$run" "${names[$started]}" "$scratch/output-$started" &
-            started=$((started + 1))
+    local names=("$@") state=() waits=()
+    for ((i = 0; i < $#; i++)); do
+        state[i]=new
+        waits[i]=
+        [ "$beside" -eq 0 ] || ! grep -qs 'run: beside' "tests/${names[i]}".{c,sh} || waits[i]=yes
+    done
+    left=$#
+    while [ "$left" -gt 0 ]; do
+        next='' waiter='' busy=0 idle=0
+        for ((i = 0; i < $#; i++)); do
+            output=$scratch/output-$i
+            if [ "${state[i]}" = running ] && [ -s "$output.end" ]; then
+                read -r status ms cpu <"$output.end"
+                "$report" "${names[i]}" "$output" "$status" "$ms" "$cpu"
+                rm -f "$output" "$output".*
+                state[i]=reported
+                left=$((left - 1))
+            fi
+            case ${state[i]}${waits[i]} in
+                new) next=${next:-$i} ;;
+                newyes) waiter=$i ;;
+                running) busy=$((busy + 1)) ;;
+                runningyes) idle=$((idle + 1)) ;;
+            esac
         done
-        output=$scratch/output-$reported
-        if [ ! -s "$output.end" ]; then
+        if [ -n "$next" ] && [ $busy -lt "$at_once" ]; then
+            i=$next
+        elif [ -n "$waiter" ] && { [ $idle -lt "$beside" ] || { [ -z "$next" ] && [ $((busy + idle)) -lt $((at_once + beside)) ]; }; }; then
+            i=$waiter
+        else
             wait -n 2>/dev/null
             continue
         fi
-        read -r status ms <"$output.end"
-        "$report" "${names[$reported]}" "$output" "$status" "$ms"
-        rm -f "$output" "$output.end"
-        reported=$((reported + 1))
+        state[i]=running
+        "$run" "${names[i]}" "$scratch/output-$i" &
     done
 }
 
@@ -126,36 +150,41 @@ run_program() {
 }
 
 report_program() {
-    counted "$label$1" "$2" "$3" "$4"
+    counted "$label$1" "$2" "$3" "$4" "$5"
     # What a drill at full count has to say.
     [ "${VECSTORE_DRILL:-}" != full ] || grep -v '^\[' "$2" | sed 's/^/    /'
 }
 
 # A check passes or fails as a whole.
-report_check() { # report_check NAME FILE STATUS MILLISECONDS
+report_check() { # report_check NAME FILE STATUS MILLISECONDS CPU
     if [ "$3" = 0 ]; then
         passed=$((passed + 1))
-        line ok "$1" 1 "$4"
+        line ok "$1" 1 "$4" "$5"
     else
         failed=$((failed + 1))
         failures+=("$1")
-        line FAILED "$1" 1 "$4"
+        line FAILED "$1" 1 "$4" "$5"
         tail -n 120 "$2" | sed 's/^/    | /'
     fi
 }
 
 # one NAME COMMAND...: one check.
 one() {
-    local name=$1 status ms
+    local name=$1 status ms cpu
     shift
     timed "$scratch/output" "$@"
-    read -r status ms <"$scratch/output.end"
-    report_check "$name" "$scratch/output" "$status" "$ms"
+    read -r status ms cpu <"$scratch/output.end"
+    report_check "$name" "$scratch/output" "$status" "$ms" "$cpu"
 }
 
-run_script() { BUILD=$build timed "$2" "tests/$1.sh"; }
-
-run_fuzz() { BUILD=$build FUZZ=${1#fuzz/} FUZZ_SECONDS=$fuzz_time timed "$2" tests/fuzz.sh; }
+# A script of tests/check, or a fuzz target.
+run_rest() {
+    if [[ $1 == fuzz/* ]]; then
+        BUILD=$build FUZZ=${1#fuzz/} FUZZ_SECONDS=$fuzz_time limit=$((fuzz_time + 60)) timed "$2" tests/fuzz.sh
+    else
+        BUILD=$build timed "$2" "tests/$1.sh"
+    fi
+}
 
 # names KIND...: the test programs of these kinds, as kind/test_x (drills/drill_x).
 names() {
@@ -197,7 +226,7 @@ for name in "${everything[@]}"; do
         together+=("$name")
     fi
 done
-at_once=2 programs "$build" "" "${together[@]}"
+at_once=2 beside=2 programs "$build" "" "${together[@]}"
 programs "$build" "" "${alone[@]}"
 [ -z "$wanted" ] || finish
 
@@ -216,12 +245,12 @@ sanitized() { # sanitized NAME FLAGS PROGRAMS...
         tail -n 60 "$output" | sed 's/^/    | /'
         return
     fi
-    limit=$((2 * limit)) at_once=2 VECSTORE_TEST_QUICK=1 programs "$build/$san" "$san " "$@"
+    limit=$((2 * limit)) at_once=2 beside=1 VECSTORE_TEST_QUICK=1 programs "$build/$san" "$san " "$@"
 }
 
 if [ -n "${CI_SKIP_SANITIZERS:-}" ]; then
     mapfile -t served < <(names integration)
-    VECSTORE_TEST_JOURNAL=always at_once=2 programs "$build" "journal " "${served[@]}"
+    VECSTORE_TEST_JOURNAL=always at_once=2 beside=2 programs "$build" "journal " "${served[@]}"
 else
     mapfile -t all < <(names unit model integration drills)
     addressed=()
@@ -237,16 +266,14 @@ else
 fi
 
 one "layers link" $make BUILD="$build" check-links
-mapfile -t scripts < <(for script in tests/check/*.sh; do echo "check/$(basename "$script" .sh)"; done)
-at_once=2 side_by_side run_script report_check "${scripts[@]}"
-
+# Scripts that say `run: first` take long and keep one core busy: beside them is time for the others.
+mapfile -t rest < <({ grep -l 'run: first' tests/check/*.sh; grep -L 'run: first' tests/check/*.sh; } | sed 's|^tests/||; s|\.sh$||')
 if compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
     limit=600 one "fuzz build" $make BUILD="$build" fuzz-build
-    targets=()
     for source in tests/fuzz/fuzz_*.c; do
         name=fuzz/$(basename "$source" .c)
-        [ ! -x "$build/fuzz/tests/$name" ] || targets+=("$name")
+        [ ! -x "$build/fuzz/tests/$name" ] || rest+=("$name")
     done
-    limit=$((fuzz_time + 60)) at_once=2 side_by_side run_fuzz report_check "${targets[@]}"
 fi
+at_once=2 side_by_side run_rest report_check "${rest[@]}"
 finish

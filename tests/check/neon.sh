@@ -1,7 +1,7 @@
 #!/bin/bash
 # The kernels for 64-bit ARM: builds vec/ and its unit tests with a cross compiler and runs them under emulation, so that every
 # set is compared with the scalar one, and the bits of rows and distances with those of other machines. Says so and
-# passes where the tools are missing (deps/install.sh tests installs them).
+# passes where the tools are missing (deps/install.sh tests installs them). run: first
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -4,7 +4,7 @@
  *
  * A failure may refuse a command; the same command must be taken within two seconds. What was
  * acknowledged survives a power cut at any moment of the run, and after it all data are there.
- * tsan: skip (files are what it is about; the threads are those of test_journal and test_partial) */
+ * run: beside tsan: skip (files are what it is about; the threads are those of test_journal and test_partial) */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

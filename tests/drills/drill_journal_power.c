@@ -6,7 +6,7 @@
  *
  * A scenario has several lives: a process that closes properly, or is killed, or whose disk fails
  * now and then; the next one loads what it left and goes on. Rotations and bases come in between.
- * tsan: skip (files are what it is about; the threads are those of test_journal and test_snapshot) */
+ * run: beside tsan: skip (files are what it is about; the threads are those of test_journal and test_snapshot) */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -18,7 +18,7 @@
  * next round goes on with the first server, for ten rounds. appendfsync changes by round.
  *
  * Rounds: 20, or 250 with VECSTORE_DRILL=full. VECSTORE_SEED repeats a run's commands (the
- * moments of the kills are the machine's). tsan: skip */
+ * moments of the kills are the machine's). run: beside tsan: skip */
 #include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -14,7 +14,7 @@
  * evicted stays away, what was not is there. The limit is lifted while digests are compared, since how much memory a start takes is
  * not the same twice.
  *
- * Rounds: 6, or 120 with VECSTORE_DRILL=full. VECSTORE_SEED repeats a run's commands. tsan: skip */
+ * Rounds: 6, or 120 with VECSTORE_DRILL=full. VECSTORE_SEED repeats a run's commands. run: beside tsan: skip */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -9,7 +9,7 @@
  * acknowledges nothing either, and becomes a replica; all nodes hold the same, to the graph. What it had to
  * discard is in a file, and is what was acknowledged without a replica having it, and no more.
  *
- * Rounds: 1, or 20 with VECSTORE_DRILL=full. asan: skip, tsan: skip, drill: alone (of the clock of others it is) */
+ * Rounds: 1, or 20 with VECSTORE_DRILL=full. run: beside, asan: skip, tsan: skip, drill: alone (of the clock of others it is) */
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -9,7 +9,7 @@
  * were made in the very turn in which it was stopped, which nobody has); all three nodes hold the same,
  * to the graph, and answer alike. In nine of ten rounds writes stand still for at most 5.5 seconds.
  *
- * Rounds: 2, or 20 with VECSTORE_DRILL=full. asan: skip, tsan: skip, drill: alone (of the clock of others it is) */
+ * Rounds: 2, or 20 with VECSTORE_DRILL=full. run: beside, asan: skip, tsan: skip, drill: alone (of the clock of others it is) */
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>

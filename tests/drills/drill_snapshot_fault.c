@@ -11,7 +11,7 @@
  *             acknowledged, and exactly what was there after some record.
  *
  * Here a few N of each, with VECSTORE_DRILL=full all.
- * tsan: skip (files are what it is about; the threads are those of test_journal and test_snapshot) */
+ * run: beside tsan: skip (files are what it is about; the threads are those of test_journal and test_snapshot) */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

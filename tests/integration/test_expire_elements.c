@@ -1,5 +1,5 @@
 /* Elements that end by themselves: replies of the VEXPIRE and VTTL families and of VADD's options, that nothing shows an element whose
- * time has come, that it goes, and that its time outlives restarts, replacement and unloading. */
+ * time has come, that it goes, and that its time outlives restarts, replacement and unloading. run: beside */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

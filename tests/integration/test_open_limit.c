@@ -1,5 +1,5 @@
 /* max-open-partitions on a server: several hundred indexes of tenants under a limit, kept over kill -9 and restarts with
- * the same digests and answers, in bounded memory; and the scrub. */
+ * the same digests and answers, in bounded memory; and the scrub. run: beside */
 #include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>

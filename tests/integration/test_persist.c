@@ -1,6 +1,6 @@
 /* Durability through the server: what is kept over a restart, what is said when the disk does not
  * do its part. The commands and settings are test_persist_settings.c's matter; what survives a kill at
- * any moment, a power cut or a damaged file is the drills'. */
+ * any moment, a power cut or a damaged file is the drills'. run: beside */
 #include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Durability through the server, its commands and settings: the journal switched on and off, snapshots and rewrites, save
- * points, what INFO says of all that. */
+ * points, what INFO says of all that. run: beside */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

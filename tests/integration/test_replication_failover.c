@@ -1,5 +1,5 @@
 /* FAILOVER that does not go smoothly: a replica that is behind and forced, one that hangs, an operator who changes his
- * mind, an answer that is lost. test_failover in test_replication.c is the smooth one. */
+ * mind, an answer that is lost. test_failover in test_replication.c is the smooth one. run: beside */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* What bounds replication, and what ends it: backlog, buffers, silence, lag; and primaries that say what cannot be. */
+/* What bounds replication, and what ends it: backlog, buffers, silence, lag; and primaries that say what cannot be. run: beside */
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <netinet/in.h>

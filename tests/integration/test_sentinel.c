@@ -1,4 +1,4 @@
-/* Under Sentinel: the fence with hellos of the test's own, then the real redis-sentinel, and clients that follow it. tsan: skip
+/* Under Sentinel: the fence with hellos of the test's own, then the real redis-sentinel, and clients that follow it. run: beside tsan: skip
  * (the sentinels have a clock, too) */
 #include <poll.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* The protocol and what a client may do to the server: inline and pipelined commands, order of
  * replies, RESP3, authentication, and
- * the limits on what an ill-behaved client can hold. */
+ * the limits on what an ill-behaved client can hold. run: beside */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

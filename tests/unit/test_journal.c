@@ -1,5 +1,5 @@
 /* The journal: what is written is what is loaded, in groups, over rotations, with calls that fail. What its files may look
- * like is test_journal_read.c's matter. */
+ * like is test_journal_read.c's matter. run: beside */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

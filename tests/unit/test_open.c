@@ -1,5 +1,5 @@
 /* A limit on open partitions: what is unloaded and opened again by use is the same as what never left memory, over
- * snapshots, rewrites, restarts and removals; a file that is damaged stops its partition alone. */
+ * snapshots, rewrites, restarts and removals; a file that is damaged stops its partition alone. run: beside */
 #include <dirent.h>
 #include <inttypes.h>
 #include <setjmp.h>
