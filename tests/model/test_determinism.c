@@ -22,7 +22,8 @@
 #include "store/store_int.h"
 
 #define DIM 8
-#define IDS 7000
+#define SCALE (RUN_RACES ? 2 : 1) /* the sizes are divided by it */
+#define IDS (7000 / SCALE)
 #define QUERIES 40
 #define K 10
 #define MARKS 64                     /* digests remembered of one run */
@@ -206,24 +207,24 @@ static void run_stream(unsigned threads, bool disturbed, bool swapped, uint64_t 
     float a[DIM], b[DIM];
     make_vector(&r.stream, a);
     make_vector(&r.stream, b);
-    play(&r, 1000, 10, 2);
+    play(&r, 1000 / SCALE, 10, 2);
     put(&r, swapped ? IDS + 1 : IDS, swapped ? b : a);
     put(&r, swapped ? IDS : IDS + 1, swapped ? a : b);
     int rounds = quick ? 1 : 2;
     for (int round = 0; round < rounds; round++) {
-        play(&r, 9000, 10, 1);
+        play(&r, 9000 / SCALE, 10, 1);
         mark(&r, out);
         for (uint64_t id = 0; id < IDS; id++)    /* a half dies, from one end */
             if (rng_below(&r.stream, IDS) > id)
                 remove_one(&r, id);
         mark(&r, out);
-        play(&r, 4000, 10, 8);
+        play(&r, 4000 / SCALE, 10, 8);
         mark(&r, out);
         ask(&r, out);
         if (round == 0)              /* all die, without a pause before the next come */
             for (uint64_t id = 0; id < IDS + 2; id++)
                 remove_one(&r, id);
-        play(&r, 700, 10, 0);
+        play(&r, 700 / SCALE, 10, 0);
         mark(&r, out);
     }
     atomic_store(&r.stop, true);

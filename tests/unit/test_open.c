@@ -545,10 +545,12 @@ static void test_packs(void **state)
 
 /* ---- what the files stand in for ---- */
 
+#define FIRST_MAP (RUN_RACES ? 2 : 0) /* of those of test_map; the last maps all that the others do */
+
 static void more_elements(struct node *n, uint32_t from, uint32_t to)
 {
     for (uint32_t id = from; id < to; id++)
-        for (int k = 0; k < 3; k++) {
+        for (int k = FIRST_MAP; k < 3; k++) {
             char key[2] = {(char)('a' + k), 0};
             float v[DIM] = {(float)(id % 47), (float)(id % 29), (float)(id % 13), 1};
             struct vs_element e = {.id = &id, .id_len = sizeof(id), .vector = v, .past_backlog = true};
@@ -561,10 +563,10 @@ static void more_elements(struct node *n, uint32_t from, uint32_t to)
 static void restart_mapped(struct node *n)
 {
     node_open(n);
-    size_t mapped = info_of(vs_find(n->store, 0, "a", 1), 0).mapped_codes;
+    size_t mapped = info_of(vs_find(n->store, 0, FIRST_MAP ? "c" : "a", 1), 0).mapped_codes;
     more_elements(n, 100000, 100050);
     assert_int_equal(vs_settle(n->store, 60000), VS_OK);
-    for (int k = 0; k < 3; k++) {
+    for (int k = FIRST_MAP; k < 3; k++) {
         char key[2] = {(char)('a' + k), 0};
         struct vs_partition_info now = info_of(vs_find(n->store, 0, key, 1), 0);
         print_message("MAP %d: mapped %zu originals, %zu codes, %zu graph; in memory %zu codes, %zu links\n", k,
@@ -586,7 +588,7 @@ static void test_map(void **state)
     struct node n = {.threads = 2};
     effects_init(&n.log);
     node_open(&n);
-    for (int k = 0; k < 3; k++) {
+    for (int k = FIRST_MAP; k < 3; k++) {
         struct vs_index *index;
         char key[2] = {(char)('a' + k), 0};
         struct vs_index_options o = {.dim = DIM, .metric = VEC_L2, .m = 4, .ef_construction = 16, .map = maps[k]};

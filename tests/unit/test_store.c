@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "lib/run.h"
 #include "lib/store_bed.h"
 #include "lib/wait.h"
 
@@ -213,7 +214,8 @@ static void test_partitions(void **state)
 {
     (void)state;
     struct vs_store *store = open_store(2);
-    struct vs_index *index = create(store, "k", &(struct vs_index_options){.dim = DIM, .partitions = 5, .seed = 4});
+    struct vs_index_options o = {.dim = DIM, .partitions = 5, .seed = 4, .m = 4, .ef_construction = 16};
+    struct vs_index *index = create(store, "k", &o);
     uint32_t n = 5000;
     uint8_t where[5000];
     size_t sum = 0, share[5] = {0};
@@ -281,7 +283,7 @@ static void test_backlog(void **state)
 {
     (void)state;
     struct vs_store *store = open_store(1);
-    struct vs_index *index = create(store, "k", &(struct vs_index_options){.dim = DIM, .m = 8, .ef_construction = 200});
+    struct vs_index *index = create(store, "k", &(struct vs_index_options){.dim = DIM, .m = 8, .ef_construction = RUN_RACES ? 40 : 200});
     vs_set_link_backlog_max(store, 600);
     bool refused = false;
     for (uint32_t i = 0; i < 20000 && !refused; i++) {
