@@ -38,6 +38,7 @@ struct htable {
     uint32_t normal, large;               /* cells of the two sizes of segments */
     unsigned depth;                       /* the directory has 2^depth places */
     size_t count, segments, bytes;
+    size_t expected;                      /* entries, see htable_expect */
     size_t at_depth[DEPTH_MAX + 1];       /* segments of each local depth */
     size_t freed;                         /* directory places that htable_free_some is past */
 };
@@ -214,12 +215,14 @@ static bool resize(struct htable *t, uint64_t hash, struct segment *old, uint32_
     return true;
 }
 
-/* Hashes worth the name fill segments evenly, and the directory stays within a small multiple of their number. */
+/* Hashes worth the name fill segments evenly, and the directory stays within a small multiple of their number, or of that
+ * which is expected: of entries that come in the order of their hashes the first few need a directory for all. */
 static bool may_split(const struct htable *t, const struct segment *s)
 {
     if (s->depth < t->depth)
         return true;
-    return t->depth < DEPTH_MAX && ((size_t)2 << t->depth) <= 64 * (t->segments + 1);
+    size_t places = (size_t)2 << t->depth;
+    return t->depth < DEPTH_MAX && (places <= 64 * (t->segments + 1) || places <= 4 * (t->expected / t->normal));
 }
 
 /* The smallest size of segment that holds `count` entries and one more. */
@@ -231,23 +234,33 @@ static uint32_t cells_for(const struct htable *t, uint32_t count)
     return cells;
 }
 
-static bool split(struct htable *t, uint64_t hash, struct segment *old)
+/* All entries of a segment, one of which has the hash `some`, go to one side: they stay where they are. */
+static bool deepen(struct htable *t, uint64_t some, struct segment *s)
+{
+    struct segment *other = segment_new(t, t->normal, s->depth + 1);
+    if (!other || (s->depth == t->depth && !double_directory(t))) {
+        mem_free(other);
+        return false;
+    }
+    account(t, s, -1);
+    some ^= (uint64_t)1 << (63 - s->depth++);
+    account(t, s, 1);
+    account(t, other, 1);
+    point(t, some, other->depth, other);
+    return true;
+}
+
+/* Entries on both sides of the next bit are poured into two new segments. */
+static bool part(struct htable *t, uint64_t hash, struct segment *old, const uint64_t *hashes)
 {
     uint32_t depth = old->depth, above = 0;
     uint64_t bit = (uint64_t)1 << (63 - depth);
-    uint64_t *hashes = mem_try_alloc(old->cells * sizeof(*hashes));
-    if (!hashes)
-        return false;
     for (uint32_t i = 0; i < old->cells; i++)
-        if (cell_at(t, old, i) != 0) {
-            hashes[i] = t->ops->hash(t->arg, cell_at(t, old, i));
-            above += (hashes[i] & bit) != 0;
-        }
+        above += cell_at(t, old, i) != 0 && (hashes[i] & bit) != 0;
     bool room = depth < t->depth || double_directory(t);
     struct segment *lo = segment_new(t, cells_for(t, old->count - above), depth + 1);
     struct segment *hi = segment_new(t, cells_for(t, above), depth + 1);
     if (!room || !lo || !hi) {
-        mem_free(hashes);
         mem_free(lo);
         mem_free(hi);
         return false;
@@ -255,7 +268,6 @@ static bool split(struct htable *t, uint64_t hash, struct segment *old)
     for (uint32_t i = 0; i < old->cells; i++)
         if (cell_at(t, old, i) != 0)
             put(t, hashes[i] & bit ? hi : lo, hashes[i], cell_at(t, old, i));
-    mem_free(hashes);
     point(t, hash & ~bit, depth + 1, lo);
     point(t, hash | bit, depth + 1, hi);
     account(t, old, -1);
@@ -263,6 +275,34 @@ static bool split(struct htable *t, uint64_t hash, struct segment *old)
     account(t, hi, 1);
     mem_free(old);
     return true;
+}
+
+/* A full segment: bits that all its entries share are passed over first, as many as may be. Where they come in the order of
+ * their hashes those are most. */
+static bool split(struct htable *t, uint64_t hash, struct segment *s)
+{
+    uint64_t *hashes = mem_try_alloc(s->cells * sizeof(*hashes));
+    if (!hashes)
+        return false;
+    uint64_t some = 0, differ = 0;
+    for (uint32_t i = 0, n = 0; i < s->cells; i++)
+        if (cell_at(t, s, i) != 0) {
+            hashes[i] = t->ops->hash(t->arg, cell_at(t, s, i));
+            some = n++ ? some : hashes[i];
+            differ |= hashes[i] ^ some;
+        }
+    uint32_t before = s->depth;
+    bool ok = true, here = true; /* is it the segment of `hash`? */
+    while (ok && here && may_split(t, s) && !(differ >> (63 - s->depth) & 1)) {
+        here = !((hash ^ some) >> (63 - s->depth) & 1);
+        ok = deepen(t, some, s);
+    }
+    if (ok && here && may_split(t, s))
+        ok = part(t, hash, s, hashes);
+    else
+        ok = ok && s->depth > before;
+    mem_free(hashes);
+    return ok;
 }
 
 /* Makes room for one more in the segment of `hash`. */
@@ -390,6 +430,11 @@ bool htable_build(struct htable *t, size_t n, void (*next)(void *arg, uint64_t *
 }
 
 /* ---- the interface ---- */
+
+void htable_expect(struct htable *t, size_t n)
+{
+    t->expected = n;
+}
 
 struct htable *htable_new(unsigned cell_bytes, unsigned segment_cells, const struct htable_ops *ops, void *arg)
 {

@@ -51,6 +51,9 @@ uint64_t htable_find(const struct htable *t, uint64_t hash, const void *key, siz
 bool htable_insert(struct htable *t, uint64_t hash, uint64_t cell);
 /* Makes room, so that the next call, an insert with this hash, does not fail. False: out of memory. */
 bool htable_reserve(struct htable *t, uint64_t hash);
+/* So many entries will be there in the end. Needed where they come in the order of their hashes: the directory may then grow ahead of
+ * them, and no segment becomes larger than others. Takes no memory yet; 32 bytes for each segment's worth of entries at most. */
+void htable_expect(struct htable *t, size_t n);
 /* Fills an empty table with `n` cells at once: `next` gives them one by one, in rising order of their
  * hashes (equal ones may follow each other), and need not be asked for hashes by ops->hash. False: out of memory,
  * or the hashes do not rise; the table may then only be freed. */

@@ -22,6 +22,7 @@
 #include "store/dump_int.h"
 
 #define SLICE 16  /* elements between looks at the clock */
+#define ELEMENT_MIN 16 /* bytes that an element takes beside its vector */
 #define ROOM  256 /* elements that a piece may have, mostly */
 #define TELL  131072 /* bytes of pieces in a turn: the journal's buffer that grows beyond takes as long to grow */
 
@@ -128,12 +129,12 @@ static bool sound_header(const struct dump_header *h)
            (!h->input_dim || (h->input_dim >= h->dim && h->input_dim <= VEC_DIM_MAX));
 }
 
-static bool sound_heads(const struct dump_header *h, const struct part_head *heads, size_t elements_max,
+static bool sound_heads(const struct dump_header *h, const struct part_head *heads, size_t bytes,
                         struct vs_part_image *parts)
 {
     for (uint32_t i = 0; i < h->present; i++) {
         struct part_head head = heads[i];
-        if (head.pinned > 1 || head.number >= h->partitions || head.elements > elements_max ||
+        if (head.pinned > 1 || head.number >= h->partitions || head.elements > bytes / ELEMENT_MIN ||
             (i ? head.number <= parts[i - 1].number : head.number != 0))
             return false;
         parts[i].number = head.number;
@@ -142,7 +143,7 @@ static bool sound_heads(const struct dump_header *h, const struct part_head *hea
 }
 
 /* VS_BACKLOG: too little has come. */
-static enum vs_status make_index(struct vs_loading *l, const struct bytes *b, size_t elements_max)
+static enum vs_status make_index(struct vs_loading *l, const struct bytes *b, size_t bytes_max)
 {
     struct dump_header h;
     if (b->end < DUMP_HEADER)
@@ -174,7 +175,7 @@ static enum vs_status make_index(struct vs_loading *l, const struct bytes *b, si
     if (parts && l->vector && l->heads) {
         status = VS_CORRUPT;
         memcpy(l->heads, b->data + DUMP_HEADER, h.present * sizeof(*l->heads));
-        if (sound_heads(&h, l->heads, elements_max, parts))
+        if (sound_heads(&h, l->heads, bytes_max, parts))
             l->index = index_new(l->store, l->db, l->key, l->key_len, &o, parts, h.present, &status);
         if (l->index)
             status = VS_OK;
@@ -270,6 +271,7 @@ static enum vs_status load_elements(struct vs_loading *l, const struct bytes *b,
             p->pinned = l->heads[l->part].pinned != 0;
             l->left = l->heads[l->part].elements;
             l->opened = true;
+            htable_expect(p->ids, l->left); /* in the order of their hashes */
         }
         for (size_t n = 0; l->left; n++) {
             size_t from = l->at;
@@ -289,9 +291,9 @@ static enum vs_status load_elements(struct vs_loading *l, const struct bytes *b,
     return l->at == b->end ? VS_OK : VS_CORRUPT;
 }
 
-static enum vs_status load(struct vs_loading *l, const struct bytes *b, size_t elements_max, uint64_t until_ns)
+static enum vs_status load(struct vs_loading *l, const struct bytes *b, size_t bytes_max, uint64_t until_ns)
 {
-    enum vs_status status = l->index ? VS_OK : make_index(l, b, elements_max);
+    enum vs_status status = l->index ? VS_OK : make_index(l, b, bytes_max);
     if (status == VS_OK)
         status = load_elements(l, b, until_ns);
     return status == VS_BACKLOG && b->last ? VS_CORRUPT : status;
