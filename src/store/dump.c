@@ -29,7 +29,6 @@
 #define HOLD_FROM 3    /* times that a changing index is begun, until nothing is added to it */
 #define BEGIN_MAX 6    /* and until it is done at once */
 #define ID_CELLS  1024 /* of a step of a scan, hardly ever more */
-#define SLICE     16   /* elements between looks at the clock */
 
 /* ---- the sum ---- */
 
@@ -195,13 +194,17 @@ static enum vs_status put_step(const struct vs_index *index, struct partition *p
         return VS_TIMEOUT;
     }
     d->step = c->n;
+    size_t looked = out->len;
     while (d->placed < c->n && status == VS_OK) {
         uint32_t slot = c->at[d->placed++].slot;
         if (partition_ended(p, slot))
             continue;
         status = put_element(index, p, slot, d->max ? d->max : VS_DUMP_MAX, out);
         d->count++;
-        if (status == VS_OK && d->count % SLICE == 0 && clock_mono_ns() > until_ns)
+        if (d->count % DUMP_LOOK_ELEMENTS && out->len - looked < DUMP_LOOK_BYTES)
+            continue;
+        looked = out->len;
+        if (status == VS_OK && clock_mono_ns() > until_ns)
             return VS_TIMEOUT;
     }
     c->of = NULL;

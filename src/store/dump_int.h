@@ -9,6 +9,9 @@
 #define DUMP_MAGIC "VSDUMP\1\0"
 #define DUMP_BLOCK ((size_t)65536)   /* of the sum */
 #define DUMP_NONE  0xFFFFFFFFu
+/* Between looks at the clock: elements, and bytes of them. A vector may have 256 KiB, and writing to new pages takes longest. */
+#define DUMP_LOOK_ELEMENTS 16
+#define DUMP_LOOK_BYTES    4096
 
 struct dump_header {
     uint32_t dim, m, ef, vnodes, partitions, input_dim, present;

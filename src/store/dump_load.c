@@ -21,7 +21,6 @@
 #include "index/graph_restore.h"
 #include "store/dump_int.h"
 
-#define SLICE 16  /* elements between looks at the clock */
 #define ELEMENT_MIN 16 /* bytes that an element takes beside its vector */
 #define ROOM  256 /* elements that a piece may have, mostly */
 #define TELL  131072 /* bytes of pieces in a turn: the journal's buffer that grows beyond takes as long to grow */
@@ -273,7 +272,7 @@ static enum vs_status load_elements(struct vs_loading *l, const struct bytes *b,
             l->opened = true;
             htable_expect(p->ids, l->left); /* in the order of their hashes */
         }
-        for (size_t n = 0; l->left; n++) {
+        for (size_t n = 0, looked = l->at; l->left; n++) {
             size_t from = l->at;
             if (until_ns != UINT64_MAX && !graph_room(p->graph, 1)) /* a worker makes a chunk: that takes too long here */
                 return VS_TIMEOUT;
@@ -284,7 +283,10 @@ static enum vs_status load_elements(struct vs_loading *l, const struct bytes *b,
                 return status;
             l->index->count++;
             l->left--;
-            if (n % SLICE == SLICE - 1 && clock_mono_ns() > until_ns)
+            if (n % DUMP_LOOK_ELEMENTS != DUMP_LOOK_ELEMENTS - 1 && l->at - looked < DUMP_LOOK_BYTES)
+                continue;
+            looked = l->at;
+            if (clock_mono_ns() > until_ns)
                 return VS_TIMEOUT;
         }
     }

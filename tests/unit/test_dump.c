@@ -126,6 +126,44 @@ static void test_round(void **state)
     vs_close(store);
 }
 
+/* Elements of many bytes: when its time is up a step ends with the first. */
+static void test_wide(void **state)
+{
+    enum { N = 40, WIDE = 2048 };
+    (void)state;
+    struct vs_store *store = stores_open(2);
+    struct vs_index_options o = {.dim = WIDE, .structure = VS_FLAT};
+    struct vs_index *index;
+    assert_int_equal(vs_create(store, 0, "a", 1, &o, &index), VS_OK);
+    float *v = calloc(WIDE, sizeof(*v));
+    for (uint32_t i = 0; i < N; i++) {
+        v[i] = 1;
+        struct vs_element e = {.id = &i, .id_len = sizeof(i), .vector = v, .past_backlog = true};
+        assert_int_equal(vs_add(index, &e, VS_ADD_ANY, NULL), VS_OK);
+    }
+    free(v);
+    struct vs_dump d = {.uid = vs_index_uid(index)};
+    struct buf out = {0};
+    enum vs_status status;
+    for (size_t before = 0; (status = vs_dump_some(store, &d, &out, 0)) == VS_TIMEOUT && !d.whole; before = out.len)
+        assert_true(out.len - before < 2 * WIDE * sizeof(float));
+    while (status == VS_TIMEOUT)
+        status = vs_dump_some(store, &d, &out, 0);
+    assert_int_equal(status, VS_OK);
+    struct vs_loading *l;
+    int steps = 0;
+    assert_int_equal(vs_loading_new(store, 0, "b", 1, &l), VS_OK);
+    while ((status = vs_loading_some(l, out.data, out.len, 0)) == VS_TIMEOUT)
+        steps++;
+    assert_int_equal(status, VS_OK);
+    assert_true(steps >= N);
+    assert_int_equal(vs_loading_attach(l, out.data, out.len, 0, NULL), VS_OK);
+    vs_loading_free(l);
+    assert_equal(index, vs_find(store, 0, "b", 1));
+    buf_release(&out);
+    vs_close(store);
+}
+
 /* An index that changes is begun again, and comes out as of one moment. */
 static void test_changing(void **state)
 {
@@ -481,6 +519,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round),
+        cmocka_unit_test(test_wide),
         cmocka_unit_test(test_changing),
         cmocka_unit_test(test_adding),
         cmocka_unit_test(test_two),
