@@ -169,8 +169,9 @@ static bool begin(struct cmd_call *call, struct vmadd *m, struct vmadd_state *s,
     return true;
 }
 
-/* An entry while there is no index: the first that can be added creates it. */
-static struct vs_index *add_first(struct cmd_call *call, struct vmadd *m, struct vmadd_state *s, bool *changed)
+/* An entry while there is no index: the first that can be added creates it. `wait`: there is no memory for it yet, and
+ * nothing is written. */
+static struct vs_index *add_first(struct cmd_call *call, struct vmadd *m, struct vmadd_state *s, bool *changed, bool *wait)
 {
     struct resp_writer *w = call->reply;
     if (s->uid) {
@@ -186,8 +187,9 @@ static struct vs_index *add_first(struct cmd_call *call, struct vmadd *m, struct
     struct vs_index *index = add_options_create(call, &m->options, m->vector.dim);
     if (!index)
         return NULL;
-    if (!add_options_place(w, &m->options, index, id_of(m, s->next)) || !add_entry(call, m, s->next, index, changed) ||
-        !*changed) {
+    if (add_options_place(w, &m->options, index, id_of(m, s->next)))
+        *wait = !add_entry(call, m, s->next, index, changed);
+    if (!*changed) {
         vs_remove(call->store, call->db, call->argv[1].data, call->argv[1].len);
         return NULL;
     }
@@ -212,10 +214,12 @@ static enum cmd_result add_each(struct cmd_call *call, struct vmadd *m)
     }
     enum cmd_result result = CMD_DONE;
     while (s->next < m->n) {
-        if (!index) {
-            index = add_first(call, m, s, &changed);
-        } else if (entry_ok(call->reply, m, s->next, index, vs_index_options(index)->dim) &&
-                   !add_entry(call, m, s->next, index, &changed)) {
+        bool wait = false;
+        if (!index)
+            index = add_first(call, m, s, &changed, &wait);
+        else if (entry_ok(call->reply, m, s->next, index, vs_index_options(index)->dim))
+            wait = !add_entry(call, m, s->next, index, &changed);
+        if (wait) {
             result = CMD_BACKLOG;
             break;
         }

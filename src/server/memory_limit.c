@@ -52,6 +52,7 @@ void memory_limit_apply(struct server *s)
                                     .evicted = on_evicted,
                                     .arg = s};
     vs_set_memory_limit(s->store, &limit);
+    s->memory_state = VS_MEMORY_OK; /* who waits asks again */
     memory_limit_journal(s);
 }
 

@@ -42,6 +42,7 @@
 #define STALL_NS       300000000ull /* nothing has come back for so long, and nothing is being fetched */
 #define PATIENCE_NS    30000000000ull /* or for so long, whatever is */
 #define STALL_BATCH    BATCH_SIZE
+#define ASKED_NS       500000000ull  /* who has not tried again for so long does not wait any more */
 #define LOOK_EVERY     8 /* evictions between looks at the clock */
 
 /* ---- how much has to go ---- */
@@ -62,7 +63,7 @@ static void measure(struct vs_store *store)
     bool fresh = store->use.now_ns - e->measured_ns > MEASURE_AGE_NS;
     size_t ended = atomic_load_explicit(&e->ended, memory_order_relaxed);
     size_t leaving = atomic_load_explicit(&store->env.leaving, memory_order_relaxed);
-    size_t used = mem_used_now(fresh), apart = e->apart, max = evict_goal(store);
+    size_t used = mem_used_now(fresh), apart = e->apart, max = evict_room_goal(store);
     if (fresh) { /* of the same moment, as near as can be */
         e->measured_ns = store->use.now_ns;
         e->working = atomic_load_explicit(&store->env.working, memory_order_relaxed);
@@ -159,10 +160,23 @@ static bool nothing_comes(const struct vs_store *store, bool waited)
     return !evict_on_its_way(e) || ((waited || e->full) && !evict_under_way(store));
 }
 
+/* Up to the limit itself where nothing is left to be evicted: what is below it has nobody to wait for. */
 static enum vs_memory_state state_of(const struct vs_store *store)
 {
-    size_t limit = evict_bound(store) + store->evict.limit.max / TIGHT_SHARE;
-    return store->evict.used > limit ? VS_MEMORY_TIGHT : VS_MEMORY_OK;
+    const struct evict *e = &store->evict;
+    if (e->used <= evict_room_bound(store))
+        return VS_MEMORY_OK;
+    return e->full ? VS_MEMORY_FULL : VS_MEMORY_TIGHT;
+}
+
+/* Those who wait try again all the time. Who does not is gone, and nothing must go for its sake any more. */
+static void forget_waiters(struct evict *e, const struct vs_store *store)
+{
+    bool gone = store->use.now_ns - e->asked_ns > ASKED_NS;
+    if (gone || (e->need && e->used + e->need + e->retry_room <= evict_goal(store)))
+        e->need = 0;
+    if (gone)
+        e->starved = false;
 }
 
 enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint64_t until_ns)
@@ -180,9 +194,8 @@ enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint6
         e->full = e->used > e->limit.max;
         return e->full ? VS_MEMORY_FULL : VS_MEMORY_OK;
     }
+    forget_waiters(e, store);
     bool force = stalled(store);
-    if (e->need && e->used + e->need + e->retry_room <= evict_goal(store))
-        e->need = 0; /* who waits for it tries again */
     if (!force && !must_evict(store)) {
         e->full = false;
         e->wanted = e->starved || e->need || e->used > evict_bound(store);
@@ -195,8 +208,6 @@ enum vs_memory_state vs_memory_check(struct vs_store *store, size_t apart, uint6
     enum vs_status status = evict_some(store, force ? STALL_BATCH : 0, until_ns);
     e->full = status == VS_NOTFOUND && nothing_comes(store, force);
     e->wanted = status != VS_NOTFOUND && (must_evict(store) || e->starved || e->need);
-    if (e->full && e->used > e->limit.max)
-        return VS_MEMORY_FULL;
     e->wanted |= e->used > evict_bound(store);
     return state_of(store);
 }

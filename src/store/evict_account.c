@@ -21,6 +21,18 @@ size_t evict_bound(const struct vs_store *store)
     return evict_goal(store) + store->evict.limit.max / BOUND_SHARE;
 }
 
+size_t evict_room_goal(const struct vs_store *store)
+{
+    return evict_goal(store) + (store->evict.full ? store->evict.beside : 0);
+}
+
+size_t evict_room_bound(const struct vs_store *store)
+{
+    const struct evict *e = &store->evict;
+    bool up_to_limit = e->full || e->limit.policy == VS_EVICT_NOTHING;
+    return up_to_limit ? e->limit.max : evict_bound(store) + e->limit.max / TIGHT_SHARE;
+}
+
 /* ---- what is on its way ---- */
 
 /* Of a living one. */
@@ -225,8 +237,10 @@ void evict_added(struct partition *p)
 /* Somebody waits for so many bytes and tries again when they are there. While its command runs, buffers count that do not
  * between two tries: refused for their sake, it would be refused for ever. So whoever comes back and is refused once more
  * has to find more, twice as much each time, and half of it once a partition has grown. */
-static enum vs_status wait_for(struct evict *e, size_t bytes)
+static enum vs_status wait_for(struct vs_store *store, size_t bytes)
 {
+    struct evict *e = &store->evict;
+    e->asked_ns = store->use.now_ns;
     if (!e->need && e->retry_room < e->limit.max / RETRY_SHARE)
         e->retry_room = e->retry_room ? 2 * e->retry_room : RETRY_FIRST;
     e->need = bytes > e->need ? bytes : e->need;
@@ -234,18 +248,23 @@ static enum vs_status wait_for(struct evict *e, size_t bytes)
     return VS_BACKLOG;
 }
 
+/* Nothing will make room; then nobody waits for it either. */
+static bool cannot_wait(struct evict *e)
+{
+    if (e->limit.policy != VS_EVICT_NOTHING && !e->full)
+        return false;
+    e->need = 0;
+    return true;
+}
+
 /* Has a record so large still a place? What counts is used now, whatever came since the last look. */
 static enum vs_status heap_room(struct vs_store *store, size_t bytes)
 {
     struct evict *e = &store->evict;
-    bool evicts = e->limit.policy != VS_EVICT_NOTHING;
-    size_t max = evicts ? evict_bound(store) + e->limit.max / TIGHT_SHARE : e->limit.max;
     size_t used = mem_used_now(false), apart = e->apart + e->working;
-    if (used + bytes <= max + apart)
+    if (used + bytes <= evict_room_bound(store) + apart)
         return VS_OK;
-    if (!evicts || e->full)
-        return VS_FULL;
-    return wait_for(e, bytes);
+    return cannot_wait(e) || bytes > e->limit.max ? VS_FULL : wait_for(store, bytes);
 }
 
 enum vs_status evict_room(struct partition *p, size_t bytes)
@@ -268,10 +287,11 @@ enum vs_status evict_room(struct partition *p, size_t bytes)
         e->retry_room /= 2;
         return VS_OK;
     }
-    if (e->limit.policy == VS_EVICT_NOTHING || e->full)
+    if (cannot_wait(e))
         return VS_FULL;
     if (s.slots < CHUNK_SLOTS) /* no death in it would help */
-        return wait_for(e, growth);
+        return wait_for(store, growth);
+    e->asked_ns = store->use.now_ns;
     e->wanted = true;
     e->pressing = p;
     e->starved = true;

@@ -16,6 +16,10 @@
 size_t evict_goal(const struct vs_store *store);
 /* Beyond, for longer than a moment, something must go. */
 size_t evict_bound(const struct vs_store *store);
+/* The same for who is let in. Where nothing is left that may go, what does not count has no place of its own: writers would
+ * be refused for what others send; so records have all of the limit. */
+size_t evict_room_goal(const struct vs_store *store);
+size_t evict_room_bound(const struct vs_store *store);
 /* Bytes that will be free without more evictions. */
 size_t evict_on_its_way(const struct evict *e);
 /* Is any of it being fetched: mended, compacted, freed? */

@@ -222,6 +222,7 @@ struct evict {
     bool starved;                    /* and a writer waits for it */
     size_t need;                     /* bytes that a small partition has to grow by, and waits for; 0 */
     size_t retry_room;               /* bytes that have to be free beside them before it tries again */
+    uint64_t asked_ns;               /* when a writer was told to wait last */
     bool full;                       /* nothing was left to evict when last tried */
     bool wanted;
     _Atomic bool awaited;            /* memory that workers free is waited for */

@@ -459,6 +459,65 @@ static void test_lowered(void **state)
     server_stop(s);
 }
 
+/* A new index whose first element has to wait for memory has an answer for each of its elements all the same. */
+static void test_first_waits(void **state)
+{
+    (void)state;
+    enum { TEXT = 1 << 20 };
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s);
+    long long limit = (long long)counted(c) + (12 << 20);
+    set_limit(c, limit, "allkeys-random");
+    reply_status(c, "OK", "VPARTITION CREATE k DIM %d M 8 EF 40", DIM);
+    for (long n = 0; n < 20000 && !(int)reply_info(c, "stats", "evicted_elements"); n += 50) {
+        for (int i = 0; i < 50; i++)
+            send_add(c, "k", n + i);
+        for (int i = 0; i < 50; i++)
+            assert_true(take(c) >= 0);
+    }
+    char *text = malloc(TEXT);
+    memset(text, 'a', TEXT);
+    float v[DIM];
+    make_vector(v, 1);
+    for (int i = 0; i < 4; i++) {
+        redisReply *r = redisCommand(c, "VMADD new%d FP32 2 a %b b %b WITHATTRS %b %b", i, v, sizeof(v), v, sizeof(v),
+                                     text, (size_t)TEXT, text, (size_t)TEXT);
+        if (!r)
+            fail_msg("no reply: %s", c->errstr);
+        assert_int_equal(r->type, REDIS_REPLY_ARRAY);
+        assert_int_equal(r->elements, 2);
+        assert_int_equal(r->element[0]->integer, 1);
+        freeReplyObject(r);
+        reply_status(c, "PONG", "PING");
+    }
+    free(text);
+    redisFree(c);
+    server_stop(s);
+}
+
+/* A client that waits for memory goes on when the limit is lifted. */
+static void test_lifted(void **state)
+{
+    (void)state;
+    struct test_server *s = server_start(NULL);
+    redisContext *c = server_connect(s), *other = server_connect(s);
+    long n = 0;
+    for (; n < 3000; n += 50) {
+        for (int i = 0; i < 50; i++)
+            send_add(c, "k", n + i);
+        for (int i = 0; i < 50; i++)
+            assert_int_equal(take(c), 1);
+    }
+    set_limit(other, (long long)counted(c) * 3 / 4, "allkeys-random"); /* tight: writers wait until some has gone */
+    send_add(c, "k", n);
+    assert_int_equal(redisBufferWrite(c, &(int){0}), REDIS_OK);
+    set_limit(other, 0, "allkeys-random");
+    assert_int_equal(take(c), 1);
+    redisFree(c);
+    redisFree(other);
+    server_stop(s);
+}
+
 /* ---- a small limit, many elements a command ---- */
 
 #define WIDE  768
@@ -560,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_noeviction), cmocka_unit_test(test_keys), cmocka_unit_test(test_volatile),
         cmocka_unit_test(test_lfu),        cmocka_unit_test(test_zipf), cmocka_unit_test(test_lowered),
         cmocka_unit_test(test_batches),    cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_first_waits), cmocka_unit_test(test_lifted),
     };
     const struct CMUnitTest threaded[] = {cmocka_unit_test(test_lowered)};
     return RUN_RACES ? cmocka_run_group_tests(threaded, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,9 +258,99 @@ static void test_few_ending(void **state)
     vs_close(store);
 }
 
+/* ---- nothing may go ---- */
+
+static enum vs_status describe_new(struct vs_index *index, uint32_t id, const char *text, size_t len)
+{
+    struct rng rng = {id + 1};
+    float vector[64];
+    numbered(&rng, vector, OPTIONS.dim);
+    return vs_add(index,
+                  &(struct vs_element){
+                      .id = &id, .id_len = sizeof(id), .vector = vector, .attributes = text, .attributes_len = len},
+                  VS_ADD_ANY, NULL);
+}
+
+/* What does not count, such as buffers, has a place below the limit; where nothing may go nobody waits for that place to be
+ * made. Records get all of the limit, then writers are told. */
+static void test_nothing_may_go(void **state)
+{
+    (void)state;
+    static char text[TEXT_BYTES];
+    memset(text, 'a', sizeof(text));
+    struct vs_store *store = open_store(1);
+    struct vs_index *index = create(store, "k", &OPTIONS);
+    fill(index, 0, ELEMENTS);
+    settle(store);
+    size_t used = mem_used_now(true), max = used + used / 16, apart = max / 8;
+    void *buffers = mem_alloc(apart);
+    memset(buffers, 1, apart);
+    vs_set_memory_limit(store, &(struct vs_memory_limit){.max = max, .policy = VS_EVICT_TTL_LRU, .samples = 5});
+    int64_t until_ms = wait_now_ms() + RETRY_MS;
+    uint32_t id = 0;
+    for (bool full = false; !full;) {
+        assert_true(wait_now_ms() < until_ms);
+        vs_poll(store, 200);
+        enum vs_memory_state memory = vs_memory_check(store, apart, clock_mono_ns() + 150000);
+        full = memory == VS_MEMORY_FULL;
+        if (memory != VS_MEMORY_OK)
+            continue;
+        enum vs_status status = describe_new(index, ELEMENTS + id, text, sizeof(text));
+        id += status == VS_OK;
+        full = status == VS_FULL;
+    }
+    size_t counted = mem_used_now(true) - apart;
+    print_message("%u elements with attributes of %d bytes until memory was full: %.3f of the limit\n", id, TEXT_BYTES,
+                  (double)counted / (double)max);
+    assert_true(counted > max - max / 32);
+    assert_true(counted <= max + max / 64);
+    assert_int_equal(vs_index_count(index), ELEMENTS + id);
+    mem_free(buffers);
+    vs_close(store);
+}
+
+static bool nobody_waits(void *arg)
+{
+    struct vs_store *store = arg;
+    turn(store);
+    return !store->evict.need;
+}
+
+/* For a writer that is gone nothing goes any more. */
+static void test_gone(void **state)
+{
+    (void)state;
+    struct vs_store *store = open_store(1);
+    struct vs_index *index = create(store, "k", &OPTIONS);
+    fill(index, 0, ELEMENTS);
+    settle(store);
+    size_t max = mem_used_now(true) / 4 * 3, asked = max / 4; /* three times that is reckoned with */
+    set_limit(store, max);
+    assert_true(wait_until(within, store, 60000));
+    char *text = mem_alloc(asked);
+    memset(text, 'a', asked);
+    assert_int_equal(describe_new(index, ELEMENTS, text, asked), VS_BACKLOG);
+    mem_free(text);
+    assert_true(store->evict.need > 0);
+    assert_true(wait_until(nobody_waits, store, 10000));
+
+    uint64_t before = evicted(store);
+    size_t count = vs_index_count(index);
+    for (int64_t until_ms = wait_now_ms() + HELD_MS; wait_now_ms() < until_ms;)
+        turn(store);
+    assert_int_equal(evicted(store), before);
+    uint32_t id = ELEMENTS;
+    for (; id < ELEMENTS + FEW; id++)
+        assert_int_equal(add_waiting(store, index, id), VS_OK);
+    print_message("%zu left, then %zu of %zu\n", count, vs_index_count(index), count + FEW);
+    assert_true(vs_index_count(index) > FEW / 2);
+    vs_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow_mending), cmocka_unit_test(test_attributes),
-                                       cmocka_unit_test(test_retry), cmocka_unit_test(test_few_ending)};
+                                       cmocka_unit_test(test_retry), cmocka_unit_test(test_few_ending),
+                                       cmocka_unit_test(test_nothing_may_go), cmocka_unit_test(test_gone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
