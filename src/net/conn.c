@@ -305,6 +305,7 @@ static void seal(struct net_conn *c)
         net_chain_append(c, b);
         return;
     }
+    c->untold = true;
     b->next = atomic_load_explicit(&c->outbox, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&c->outbox, &b->next, b, memory_order_release,
                                                   memory_order_relaxed))
@@ -374,10 +375,10 @@ static void flush_one(struct net_conn *c)
     if (c->closed)
         return;
     if (c->io) {
-        if (c->out.len > c->out_sent) {
-            seal(c);
+        seal(c);
+        if (c->untold)
             net_io_tell(c, IO_WRITE);
-        }
+        c->untold = false;
         return;
     }
     if (c->writing || c->broken)

@@ -78,6 +78,7 @@ struct net_conn {
     TAILQ_ENTRY(net_conn) flush_link;
     bool in_ready, in_flush, readable, paused, reading, writing, broken, closing, closed,
         input_away;
+    bool untold; /* the io-thread has blocks that it has not been told to write */
     bool limits_wait; /* `limits` go into the input when the loop has it again */
     struct resp_limits limits;
     size_t query_max;

@@ -118,6 +118,25 @@ static void test_replica(void **state)
     restart_replica(22, SIGKILL);
 }
 
+/* More than goes into one block, by an io-thread. */
+static void test_replica_io_threads(void **state)
+{
+    (void)state;
+    static const char *const io_threads[] = {"--io-threads", "3", NULL};
+    struct node p = start(io_threads), r = start(journaled);
+    repl_write(p.c, 24, 0, 500);
+    repl_follow(r.c, p.server);
+    wait_complete(&r);
+    repl_same(p.c, r.c);
+    struct syncs before = syncs(&p);
+    end(&r, SIGTERM);
+    repl_write(p.c, 24, 500, 5500);
+    again(&r, &p);
+    expect(&p, &r, before, 0, 1);
+    stop(&r);
+    stop(&p);
+}
+
 /* Without a journal the snapshot is what it goes on from, however much has come since. */
 static void test_replica_snapshot(void **state)
 {
@@ -309,7 +328,8 @@ static void test_cut_journal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_replica),        cmocka_unit_test(test_replica_snapshot),
+        cmocka_unit_test(test_replica), cmocka_unit_test(test_replica_io_threads),
+        cmocka_unit_test(test_replica_snapshot),
         cmocka_unit_test(test_primary),        cmocka_unit_test(test_primary_behind),
         cmocka_unit_test(test_former_primary), cmocka_unit_test(test_other_history),
         cmocka_unit_test(test_cut_journal),

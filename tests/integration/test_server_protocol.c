@@ -187,6 +187,34 @@ static void test_large_values(void **state)
     server_stop(s);
 }
 
+/* A reply that comes later, and is long, and the last of its turn, is written by an io-thread, too. */
+static void test_long_replies_io_threads(void **state)
+{
+    (void)state;
+    static const char *const args[] = {"--io-threads", "3", NULL};
+    enum { N = 4000 };
+    struct test_server *s = server_start(args);
+    redisContext *c = server_connect(s);
+    for (int i = 0; i < N; i++)
+        redisAppendCommand(c, "VADD k VALUES 2 %d 1 an_element_%d EF 10 M 4", i % 61 - 30, i);
+    for (int i = 0; i < N; i++) {
+        redisReply *r;
+        assert_int_equal(redisGetReply(c, (void **)&r), REDIS_OK);
+        freeReplyObject(r);
+    }
+    for (int n = 100; n <= N; n *= 2) {
+        freeReplyObject(reply_array(c, n, "VSIM k VALUES 2 1 1 COUNT %d EF 10", n));
+        freeReplyObject(reply_array(c, n, "VRANGE k - + %d", n));
+        freeReplyObject(reply_array(c, n, "VRANDMEMBER k %d", n));
+    }
+    redisReply *r = reply_any(c, "DUMP k");
+    assert_int_equal(r->type, REDIS_REPLY_STRING);
+    assert_true(r->len > 100000);
+    freeReplyObject(r);
+    redisFree(c);
+    server_stop(s);
+}
+
 static void test_auth(void **state)
 {
     (void)state;
@@ -407,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_order_io_threads),
         cmocka_unit_test(test_large_values),
+        cmocka_unit_test(test_long_replies_io_threads),
         cmocka_unit_test(test_auth),
         cmocka_unit_test(test_maxclients),
         cmocka_unit_test(test_idle_timeout),
