@@ -227,6 +227,15 @@ DRILL_TIMEOUT ?= 14400
 drills: $(call programs_of,drills) $(filter %/vecstore-server,$(PROGRAMS))
 	@BUILD='$(BUILD)' TESTS='drills/$(DRILL)' TEST_TIMEOUT='$(DRILL_TIMEOUT)' VECSTORE_DRILL=full MAKE='$(MAKE)' tests/run.sh
 
+# Three nodes under random commands, kills and failovers (tests/soak/soak.py).
+#   make soak SOAK_WITH=expire,evict,threads SOAK_SECONDS=600 VECSTORE_SEED=7
+#   make soak BUILD=build/tsan SAN=thread OPT=-O1 SOAK_RUN='setarch -R'
+SOAK_SECONDS ?= 60
+SOAK_WITH ?=
+SOAK_RUN ?=
+soak: $(filter %/vecstore-server,$(PROGRAMS)) $(BUILD)/.deps-tests
+	$(Q)/usr/bin/python3 tests/soak/soak.py --server '$(SOAK_RUN) $(BUILD)/vecstore-server' --seconds $(SOAK_SECONDS) --with '$(SOAK_WITH)'
+
 # ---- other builds ----------------------------------------------------------------------------------------------------
 
 ASAN_BUILD := BUILD=$(BUILD)/asan SAN=address,undefined OPT=-O1
@@ -330,6 +339,7 @@ help:
 	@echo 'make test            all tests, sanitizer runs, checks and short fuzzing'
 	@echo 'make test TESTS=x    only the test programs whose name contains x'
 	@echo 'make drills          the drills of durability at full count (DRILL=drill_kill for one)'
+	@echo 'make soak            three nodes under random commands, kills and failovers (SOAK_SECONDS=60 SOAK_WITH=expire,evict,threads)'
 	@echo 'make bench           compare with hnswlib and faiss, and write the table of the README'
 	@echo 'make debug           unoptimised build in $(BUILD)/debug'
 	@echo 'make asan            AddressSanitizer and UBSan build in $(BUILD)/asan'
@@ -345,7 +355,7 @@ help:
 	@echo 'V=1 shows commands. BUILD=dir, CC=clang, CFLAGS=..., SAN=address|thread|undefined choose what is built, and where.'
 
 FORCE:
-.PHONY: all test test-programs programs-wanted debug asan tsan ubsan fuzz fuzz-build fuzz-programs check check-links run bench bench-peers \
+.PHONY: all test test-programs programs-wanted debug asan tsan ubsan fuzz fuzz-build fuzz-programs check check-links run soak bench bench-peers \
         install install-deps clean help FORCE
 
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')
