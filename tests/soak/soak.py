@@ -319,6 +319,22 @@ class Soak:
             if n is not new:
                 n.follow(new)
 
+    def take_over(self):
+        """The primary dies in the midst of writes; the replica that has most takes over, and the dead one comes back to it."""
+        old = self.primary
+        for _ in range(self.rng.choice([1, 10])):
+            self.write()
+        old.end(signal.SIGKILL)
+        new = max((n for n in self.nodes if n is not old), key=lambda n: n.replication()["slave_repl_offset"])
+        new.client.execute_command("REPLICAOF", "NO", "ONE")
+        self.primary, new.follows, old.follows = new, None, new
+        for _ in range(self.rng.choice([0, 5])):
+            self.write()
+        for n in self.nodes:
+            if n is not new and n is not old:
+                n.follow(new)
+        old.start()
+
     def chain(self):
         last = self.a_replica()
         between = next(n for n in self.nodes if n not in (last, self.primary))
@@ -349,7 +365,7 @@ class Soak:
         readers = 3 if "threads" in self.features else 1
         for i in range(readers):
             threading.Thread(target=self.read, args=(i,), daemon=True).start()
-        events = [self.restart_replica, self.restart_primary, self.hand_over, self.chain, self.cut]
+        events = [self.restart_replica, self.restart_primary, self.hand_over, self.take_over, self.chain, self.cut]
         until = time.monotonic() + self.options.seconds
         while time.monotonic() < until:
             for _ in range(self.rng.choice([5, 20, 60])):
