@@ -143,6 +143,7 @@ class Soak:
         self.nodes = [Node("node%d" % i, folder, options.server, self.rng, self.features) for i in range(3)]
         self.primary = self.nodes[0]
         self.vectors = {}
+        self.dumps = [b"no dump"]  # of keys, the last few
         self.over = False
         self.troubles = []  # of readers
         self.events = self.commands = 0
@@ -198,6 +199,14 @@ class Soak:
         if expire:
             kinds += [(1, lambda: ["PEXPIRE", key, pick([10, 1000, 10000])]), (1, lambda: ["PERSIST", key])]
         return r.choices([k for _, k in kinds], [w for w, _ in kinds])[0]()
+
+    def keep_dump(self):
+        try:
+            dump = self.primary.client.dump(self.rng.choice(KEYS))
+        except redis.exceptions.ResponseError:
+            return
+        if dump:
+            self.dumps = self.dumps[-3:] + [dump]
 
     def write(self):
         p = self.primary.client.pipeline(transaction=self.rng.random() < 0.15)
@@ -372,6 +381,8 @@ class Soak:
                 self.write()
                 if self.rng.random() < 0.02:
                     self.save()
+                if self.rng.random() < 0.05:
+                    self.keep_dump()
                 if "evict" in self.features and self.rng.random() < 0.05:
                     self.limit()
             if "evict" in self.features:
