@@ -262,6 +262,10 @@ class Soak:
                 others = [n.replication() for n in self.nodes if n is not self.primary]
             except redis.exceptions.RedisError:
                 return False
+            states = [about["state"] for info in [p] + others for name, about in info.items() if name.startswith("slave") and
+                      isinstance(about, dict)]
+            if any(state != "online" for state in states):
+                return False  # a replica may have loaded everything before its primary knows that all has been sent
             return all(o.get("master_link_status") == "up" and o["master_replid"] == p["master_replid"] and
                        o["master_repl_offset"] == p["master_repl_offset"] for o in others)
 

@@ -62,6 +62,15 @@ struct pair {
     redisContext *primary, *replica;
 };
 
+/* A replica may have loaded everything some moments before its primary knows that all has been sent. */
+static bool has_online(redisContext *primary)
+{
+    redisReply *r = reply_any(primary, "INFO replication");
+    bool so = strstr(r->str, "state=online") != NULL;
+    freeReplyObject(r);
+    return so;
+}
+
 static bool in_step(void *arg)
 {
     const struct pair *p = arg;
@@ -69,7 +78,7 @@ static bool in_step(void *arg)
     char *a = repl_line(p->primary, "master_repl_offset");
     char *b = repl_line(p->replica, "master_repl_offset");
     char *x = repl_line(p->primary, "master_replid"), *y = repl_line(p->replica, "master_replid");
-    bool so = !strcmp(status, "up") && !strcmp(a, b) && !strcmp(x, y);
+    bool so = !strcmp(status, "up") && !strcmp(a, b) && !strcmp(x, y) && has_online(p->primary);
     free(status), free(a), free(b), free(x), free(y);
     return so;
 }

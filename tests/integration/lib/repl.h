@@ -13,7 +13,7 @@
 
 /* Makes `replica` a replica of `primary` and waits until the link is up. */
 void repl_follow(redisContext *replica, const struct test_server *primary);
-/* Waits until the link is up, and the replica's offset is the primary's. */
+/* Waits until the link is up, for the primary too, and the replica's offset is the primary's. */
 void repl_in_step(redisContext *primary, redisContext *replica);
 /* In step, and the same; linking is waited for. */
 void repl_same(redisContext *primary, redisContext *replica);
