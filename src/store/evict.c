@@ -24,7 +24,8 @@
  *
  * WHAT DOES NOT COUNT, buffers above all, has its place below the limit all the same: the most there was of late, up to a
  * quarter of the limit. It does not make anything go when it comes and goes, then, and what is in use in all stays below the
- * limit, too. Where nothing may be evicted it has no such place: writers would be refused for what others send.
+ * limit, too. Where nothing may be evicted, or nothing that may is left, it has no such place: writers would be refused for
+ * what others send.
  *
  * In which index an element goes is decided among all of them; in an index of several partitions it goes from the
  * pressing one, whose slots are wanted.

@@ -234,18 +234,24 @@ void evict_added(struct partition *p)
         e->starved = false;
 }
 
+/* A writer is to try again, and does all the time: one that does not is gone. */
+static enum vs_status try_again(struct vs_store *store)
+{
+    store->evict.asked_ns = store->use.now_ns;
+    store->evict.wanted = true;
+    return VS_BACKLOG;
+}
+
 /* Somebody waits for so many bytes and tries again when they are there. While its command runs, buffers count that do not
  * between two tries: refused for their sake, it would be refused for ever. So whoever comes back and is refused once more
  * has to find more, twice as much each time, and half of it once a partition has grown. */
 static enum vs_status wait_for(struct vs_store *store, size_t bytes)
 {
     struct evict *e = &store->evict;
-    e->asked_ns = store->use.now_ns;
     if (!e->need && e->retry_room < e->limit.max / RETRY_SHARE)
         e->retry_room = e->retry_room ? 2 * e->retry_room : RETRY_FIRST;
     e->need = bytes > e->need ? bytes : e->need;
-    e->wanted = true;
-    return VS_BACKLOG;
+    return try_again(store);
 }
 
 /* Nothing will make room; then nobody waits for it either. */
@@ -291,9 +297,7 @@ enum vs_status evict_room(struct partition *p, size_t bytes)
         return VS_FULL;
     if (s.slots < CHUNK_SLOTS) /* no death in it would help */
         return wait_for(store, growth);
-    e->asked_ns = store->use.now_ns;
-    e->wanted = true;
     e->pressing = p;
     e->starved = true;
-    return VS_BACKLOG;
+    return try_again(store);
 }
